@@ -97,7 +97,7 @@ class BatchNormalization(layers.BatchNormalization):
         if training:
             # The kernel returns the variance over n - 1, Keras averages the one over n.
             n = tf.cast(tf.size(inputs) // channels, "float32")
-            variance *= tf.maximum(n - 1, 1) / n
+            variance *= (n - 1) / n
             for average, batch in (self.moving_mean, mean), (self.moving_variance, variance):
                 average.assign(average * self.momentum + batch * (1 - self.momentum))
         return outputs if rank == 4 else tf.reshape(outputs, (-1, channels))
@@ -315,7 +315,8 @@ def fetch(dataset, sources):
             logging.disable(logging.NOTSET)
         logging.warning("%s from %s: %s", dataset, name, failure)
     files = "\n  ".join(map(str, cache_files(dataset)[-1]))
-    raise OSError(f"{dataset} could not be loaded. Files had from elsewhere go here:\n  {files}")
+    raise OSError(f"{dataset} could not be loaded. Had from elsewhere, its files belong here (delete"
+                  f" any that are damaged):\n  {files}")
 
 
 def fetch_from_host(dataset):
@@ -350,7 +351,7 @@ class ProgressBar(urllib.request.BaseHandler):
 
     def https_response(self, request, response):
         if response.headers.get_content_type() != "application/json":  # a few lines only
-            read, bar = response.read, keras.utils.Progbar(response.length)
+            read, bar = response.read, keras.utils.Progbar(response.length, interval=1)
 
             def read_and_show(*size):
                 data = read(*size)
@@ -533,3 +534,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # nobody reads on, as with "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
+        sys.exit(1)

@@ -92,7 +92,8 @@ def test_without_network_digits_take_kmnists_place(run, cache):
     assert own_lines(done.stderr) == [
         "kmnist from codh.rois.ac.jp: [Errno 111] Connection refused",
         "kmnist from openml.org: [Errno 111] Connection refused",
-        "kmnist could not be loaded. Files had from elsewhere go here:",
+        "kmnist could not be loaded. Had from elsewhere, its files belong here (delete any that are"
+        " damaged):",
         *[f"  {file}" for file in model_batchnorm.cache_files("kmnist")[-1]],
         "Using scikit-learn's 1,797 handwritten digits instead. --dataset kmnist insists on KMNIST.",
     ]
@@ -111,9 +112,17 @@ def test_digits_are_learnt_in_the_default_time(capsys):
     assert result(capsys.readouterr().out)[1] > 0.95
 
 
-def test_no_batch_norm(capsys):
-    assert model_batchnorm.main(["--dataset", "digits", "--epochs", "3", "--no-batch-norm"]) == 0
+def test_no_batch_norm(monkeypatch, capsys):
+    calls = []
+    evaluate = model_batchnorm.keras.Sequential.evaluate
+    monkeypatch.setattr(
+        model_batchnorm.keras.Sequential, "evaluate",
+        lambda self, *a, **k: calls.append((self.count_params(), k)) or evaluate(self, *a, **k))
+    arguments = ["--dataset", "digits", "--epochs", "3", "--no-batch-norm", "--batch-size", "200",
+                 "--validation-split", "0"]
+    assert model_batchnorm.main(arguments) == 0
     assert result(capsys.readouterr().out)[1] > 0.5
+    assert [(parameters, k["batch_size"]) for parameters, k in calls] == [(431_242, 200)]
 
 
 def test_the_number_of_classes_comes_from_the_labels(cache, capsys, tmp_path):
@@ -280,6 +289,15 @@ def test_ctrl_c_before_training(seconds):
     output, errors = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
     assert "Traceback" not in errors
+
+
+def test_output_that_nobody_reads():
+    process = interruptible("--dataset", "digits")
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) == 1
+    assert own_lines(errors) == []
 
 
 def test_progress_bar_on_a_terminal(monkeypatch, capsys):
