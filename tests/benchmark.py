@@ -122,10 +122,11 @@ def main():
     print("|---|---|---|---|")
 
     def row(label, one, other, unit):
-        print(f"| {label} | {one:.2f} {unit} | {other:.2f} {unit} | {other / one:.2f} |", flush=True)
+        print(f"| {label} | {one:.2f} {unit} | {other:.2f} {unit} | {other / one:.2f} |",
+              flush=True)
 
     sizes, best = (10_000, 60_000), {}
-    for number in sizes:  # comes first: a process starts with the peak of the one that it stems from
+    for number in sizes:  # first of all: a process inherits the peak of the one that starts it
         row(f"{number:,} images, peak memory", *(peak_memory(way, number) for way in WAYS), "GB")
     for number in sizes:
         measured = seconds(number)

@@ -117,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         try:
-            self.connection = self.server.internet.tls.wrap_socket(self.connection, server_side=True)
+            tls = self.server.internet.tls
+            self.connection = tls.wrap_socket(self.connection, server_side=True)
         except OSError:
             return
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)

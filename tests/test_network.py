@@ -37,8 +37,8 @@ def test_layers_shapes_and_parameters():
     ]
     assert model.count_params() == 433_034
     assert sum(int(np.prod(w.shape)) for w in model.non_trainable_weights) == 896
-    assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")] == [
-        "relu", "relu", "relu", "softmax"]
+    activations = [layer.activation for layer in model.layers if hasattr(layer, "activation")]
+    assert [function.__name__ for function in activations] == ["relu", "relu", "relu", "softmax"]
     norms = [layer for layer in model.layers if isinstance(layer, Stock)]
     assert {(n.momentum, n.epsilon, n.center, n.scale) for n in norms} == {(0.9, 0.001, True, True)}
     assert not model.compiled
@@ -94,9 +94,10 @@ def kernels(layer, inputs, **options):
     return any("FusedBatchNorm" in op.type for op in graph.get_operations()), function(inputs)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(250, 7, 5, 3), (33, 7, 5, 3), (1, 7, 5, 3), (1, 1, 1, 3), (250, 6), (33, 6), (1, 6)])
+    "shape, jit_compile",
+    [((250, 7, 5, 3), False), ((33, 7, 5, 3), False), ((1, 7, 5, 3), False), ((1, 1, 1, 3), False),
+     ((250, 6), False), ((33, 6), False), ((1, 6), False), ((33, 7, 5, 3), True), ((1, 6), True)])
 def test_training_computes_what_the_stock_layer_does(shape, jit_compile):
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(2, 3, shape).astype("float32"))
@@ -180,14 +181,14 @@ def test_three_steps_of_training_agree_and_weights_are_exchangeable():
     losses = []
     for model in fused, stock:
         model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy")
-        losses.append([model.train_on_batch(x[i : i + 30], labels[i : i + 30]) for i in (0, 30, 60)])
+        losses.append([
+            model.train_on_batch(x[i : i + 30], labels[i : i + 30]) for i in (0, 30, 60)])
     np.testing.assert_allclose(*losses, rtol=1e-4)
     for one, other in zip(fused.get_weights(), stock.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-3)  # Adam magnifies roundings to its step size
+        np.testing.assert_allclose(one, other, atol=2e-3)  # Adam scales any rounding to its step
     for source, target in (stock, fused), (fused, stock):
         target.set_weights(source.get_weights())
-        np.testing.assert_allclose(
-            fused.predict(x, verbose=0), stock.predict(x, verbose=0), atol=1e-5)
+        np.testing.assert_allclose(np.asarray(fused(x)), np.asarray(stock(x)), atol=1e-5)
 
 
 def test_saved_file_holds_stock_layers_only(tmp_path):

@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +36,12 @@ def own_lines(stderr):
 
 def test_learns_kmnist_and_is_reproducible(run, cache, capsys):
     cached(cache, learnable(300), learnable(100, seed=1))
-    options = "--epochs", "4", "--batch-size", "30", "--seed"
+    options = "--epochs", "3", "--batch-size", "30", "--seed"
     done = run(*options, "7")
     assert done.returncode == 0, done.stderr
     loss, accuracy = result(done.stdout)
     assert accuracy > 0.9 and loss < 0.5  # on images that it has not seen; chance is 0.1
-    assert done.stdout.count("val_accuracy") == 4
+    assert done.stdout.count("val_accuracy") == 3
     assert "\b" not in done.stdout  # no progress bar
     # Keras and TensorFlow have nothing to warn of; the dataset asks to be cited.
     warning, *citation = own_lines(done.stderr)
@@ -54,8 +56,8 @@ def test_learns_kmnist_and_is_reproducible(run, cache, capsys):
 
 def test_everything_in_one_run(run, tmp_path):
     saved, figure = tmp_path / "model.keras", tmp_path / "curves.svg"
-    done = run("--dataset", "digits", "--epochs", 2, "--validation-split", 0, "--compare",
-               "--momentum", 0.5, "--save", saved, "--plot", figure)
+    done = run("--dataset", "digits", "--epochs", 1, "--validation-split", 0, "--compare",
+               "--momentum", 0.3, "--save", saved, "--plot", figure)
     assert done.returncode == 0, done.stderr
     loss, accuracy = result(done.stdout)
     assert "val_accuracy" not in done.stdout
@@ -78,38 +80,39 @@ x, y = np.random.rand(20, 28, 28, 1), np.arange(20) % 10
 model.fit(x, y, verbose=0)
 print(int(model.optimizer.iterations))
 """
-    clean = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert clean.stdout.split() == ["{'keras'}", "5", "12", "13"], clean.stderr
+    clean = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert clean.stdout.split() == ["{'keras'}", "5", "6", "7"], clean.stderr
 
 
 def test_without_network_digits_take_kmnists_place(run, cache):
-    done = run("--epochs", 1, **OFFLINE)
+    done = run("--epochs", 5, **OFFLINE)
     assert done.returncode == 0, done.stderr
     *output, last = done.stdout.splitlines()
-    assert RESULT.fullmatch(last.removesuffix(" (digits, not KMNIST)"))
     assert last.endswith(" (digits, not KMNIST)")
-    assert float(re.search(r"val_accuracy: ([\d.]+)", done.stdout)[1]) > 0.8
+    assert result(last.removesuffix(" (digits, not KMNIST)"))[1] > 0.95
+    first, *_, validation = map(float, re.findall(r"val_accuracy: ([\d.]+)", done.stdout))
+    assert first > 0.8 and validation > 0.95 and "Epoch 5/5" in output
     assert own_lines(done.stderr) == [
         "kmnist from codh.rois.ac.jp: [Errno 111] Connection refused",
         "kmnist from openml.org: [Errno 111] Connection refused",
         "kmnist could not be loaded. Had from elsewhere, its files belong here (delete any that are"
         " damaged):",
         *[f"  {file}" for file in model_batchnorm.cache_files("kmnist")[-1]],
-        "Using scikit-learn's 1,797 handwritten digits instead. --dataset kmnist insists on KMNIST.",
+        "Using scikit-learn's 1,797 handwritten digits instead."
+        " --dataset kmnist insists on KMNIST.",
     ]
 
 
-def test_kmnist_or_nothing(run, cache):
-    done = run("--dataset", "kmnist", **OFFLINE)
-    assert done.returncode == 1
-    assert "Epoch" not in done.stdout and "Test" not in done.stdout
-    lines = own_lines(done.stderr)
-    assert lines[-1] == "--dataset digits needs no network." and len(lines) == 8
-
-
-def test_digits_are_learnt_in_the_default_time(capsys):
-    assert model_batchnorm.main(["--dataset", "digits"]) == 0
-    assert result(capsys.readouterr().out)[1] > 0.95
+def test_kmnist_or_nothing(monkeypatch, cache, caplog, capsys):
+    for name, value in OFFLINE.items():
+        monkeypatch.setenv(name, value)
+    urllib.request.install_opener(None)  # so that urllib looks at the environment again
+    assert model_batchnorm.main(["--dataset", "kmnist"]) == 1
+    assert "Test" not in capsys.readouterr().out
+    *_, reasons, advice = [r.message for r in caplog.records]
+    assert len(caplog.records) == 4 and reasons.startswith("kmnist could not be loaded")
+    assert advice == "--dataset digits needs no network."
 
 
 def test_no_batch_norm(monkeypatch, capsys):
@@ -200,12 +203,15 @@ def test_refused_once_the_number_of_images_is_known(capsys, split):
     assert "--validation-split" in error and "1,437 images" in error
 
 
-def test_refusal_and_help_of_the_process(run):
+def test_refusal_and_help(run, capsys):
     refused = run("--epochs", 0)
     assert refused.returncode == 2 and refused.stdout == ""
     assert own_lines(refused.stderr)[-1].endswith(
         "error: argument --epochs: accepts a whole number of at least 1, not '0'")
-    text = run("--help").stdout
+    with pytest.raises(SystemExit) as helped:
+        model_batchnorm.main(["--help"])
+    assert helped.value.code == 0
+    text = capsys.readouterr().out
     options = re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE)
     assert options == ["--dataset", "--epochs", "--batch-size", "--validation-split", "--momentum",
                        "--seed", "--save", "--plot", "--no-batch-norm", "--compare"]
@@ -223,37 +229,28 @@ def test_plot_without_matplotlib_is_refused(monkeypatch, tmp_path, capsys):
 
 
 def test_what_cannot_be_written_after_training_is_told(monkeypatch, tmp_path, capsys, caplog):
-    """The folder disappears during training: a result line, a message, exit status 1."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    build_model = model_batchnorm.build_model
+    """A limit on the size of files stands for a full disk: result line, message, exit status 1."""
+    saved, figure = tmp_path / "model.keras", tmp_path / "curves.png"
+    saved.write_text("an earlier network")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    train = model_batchnorm.train
 
-    def build_and_remove(*args):
-        folder.rmdir()
-        return build_model(*args)
+    def train_and_fill(*args):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+        return train(*args)
 
-    monkeypatch.setattr(model_batchnorm, "build_model", build_and_remove)
-    arguments = ["--dataset", "digits", "--epochs", "1", "--plot", str(tmp_path / "curves.png"),
-                 "--save", str(folder / "model.keras")]
-    assert model_batchnorm.main(arguments) == 1
+    monkeypatch.setattr(model_batchnorm, "train", train_and_fill)
+    arguments = ["--dataset", "digits", "--epochs", "1", "--save", str(saved)]
+    arguments += ["--plot", str(figure)]
+    try:
+        assert model_batchnorm.main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     result(capsys.readouterr().out)
     (message,) = [r.message for r in caplog.records if r.name == "root"]
-    assert message.startswith(f"{folder / 'model.keras'} could not be written: ")
-    assert (tmp_path / "curves.png").exists()  # the other file is written all the same
-
-
-def test_full_disk(tmp_path, run):
-    """A limit on the size of files acts as a disk that is full; what was there before stays."""
-    saved = tmp_path / "model.keras"
-    saved.write_text("an earlier network")
-    arguments = f"--dataset digits --epochs 1 --save {saved}"
-    command = f"ulimit -f 1000; exec {sys.executable} {SCRIPT} {arguments}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 1
-    result(done.stdout)
-    assert own_lines(done.stderr)[0].startswith(f"{saved} could not be written: ")
-    assert "Traceback" not in done.stderr
+    assert message.startswith(f"{saved} could not be written: ")
     assert saved.read_text() == "an earlier network"
+    assert sorted(os.listdir(tmp_path)) == ["curves.png", "model.keras"]  # the figure is small
 
 
 def interruptible(*arguments):
@@ -281,10 +278,9 @@ def test_ctrl_c_during_training(tmp_path):
     assert figure.exists()
 
 
-@pytest.mark.parametrize("seconds", [1.0, 2.5])
-def test_ctrl_c_before_training(seconds):
+def test_ctrl_c_before_training():
     process = interruptible("--dataset", "digits", "--epochs", "100000")
-    time.sleep(seconds)  # whatever it does by then
+    time.sleep(1)  # whatever it does by then; importing TensorFlow, most likely
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 130)
