@@ -75,10 +75,10 @@ import keras, numpy as np, sklearn.datasets
 model = keras.saving.load_model({str(saved)!r})
 print({{type(layer).__module__.split(".")[0] for layer in model.layers}})
 print(sum(type(layer) is keras.layers.BatchNormalization for layer in model.layers))
-print(int(model.optimizer.iterations))
+print(int(model.optimizer.iterations.numpy()))
 x, y = np.random.rand(20, 28, 28, 1), np.arange(20) % 10
 model.fit(x, y, verbose=0)
-print(int(model.optimizer.iterations))
+print(int(model.optimizer.iterations.numpy()))
 """
     clean = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
