@@ -315,8 +315,8 @@ def fetch(dataset, sources):
             logging.disable(logging.NOTSET)
         logging.warning("%s from %s: %s", dataset, name, failure)
     files = "\n  ".join(map(str, cache_files(dataset)[-1]))
-    raise OSError(f"{dataset} could not be loaded. Had from elsewhere, its files belong here (delete"
-                  f" any that are damaged):\n  {files}")
+    raise OSError(f"{dataset} could not be loaded. Had from elsewhere, its files belong here"
+                  f" (delete any that are damaged):\n  {files}")
 
 
 def fetch_from_host(dataset):

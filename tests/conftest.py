@@ -1,5 +1,6 @@
 """What all tests share. Keras reads KERAS_HOME once, when imported: so it is set here."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ SCRIPT = ROOT / "model_batchnorm.py"
 REAL_KMNIST = ROOT.parent / "shared" / "keras_home"
 
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras_home")
+atexit.register(shutil.rmtree, os.environ["KERAS_HOME"], ignore_errors=True)
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
