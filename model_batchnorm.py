@@ -2,441 +2,332 @@
 
     python model_batchnorm.py             # 25 epochs, then test loss and test accuracy
     python model_batchnorm.py --compare   # with and without Batch Normalization, side by side
-    python model_batchnorm.py --help
-
-Parts 1 to 4 are the example: data, network, training, the run. Parts 5 to 7 (fetching KMNIST,
-reports, options) only serve it and can be skipped.
 
 Batch Normalization: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
 KMNIST: Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718
 """
 
 import argparse
-import hashlib
-import importlib.util
 import logging
 import math
 import os
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
-import uuid
-import warnings
-from pathlib import Path
+from importlib.util import find_spec
 
-if __name__ == "__main__":  # Ctrl-C during the slow imports ends the run without a traceback
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is imported
+if __name__ == "__main__":  # Ctrl-C, even amid the slow imports, and "| head" leave no traceback
+    STATUS = {KeyboardInterrupt: 130, BrokenPipeError: 1}
+    sys.excepthook = lambda kind, *error: (
+        os._exit(STATUS[kind]) if kind in STATUS else sys.__excepthook__(kind, *error))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's own log; "0" shows it
 
 import keras
 import numpy as np
-import sklearn.datasets
-import sklearn.model_selection
 import tensorflow as tf
 from extra_keras_datasets import kmnist
 from keras import layers
-
-# --- 1. The data ---------------------------------------------------------------------------------
-
-DATASETS = "kmnist", "k49", "mnist", "fashion_mnist", "digits"
+from sklearn import datasets, model_selection
 
 
-def load_data(dataset):
-    """Load one of DATASETS, ready for training. Only "digits" never needs the network.
+def load_data(dataset="kmnist"):
+    """Load "kmnist", "k49", "mnist", "fashion_mnist" or, never from the network, "digits".
 
     Returns (x_train, y_train), (x_test, y_test): images as float32 in [0, 1] of shape
     (n, 28, 28, 1), their classes as integers from 0 of shape (n,).
-    Raises ValueError for another name, OSError when the data cannot be had.
+    Raises OSError when they cannot be had. Needs prepare() and "Where the data comes from", below.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, not {dataset!r}")
-    data = load_digits() if dataset == "digits" else load_or_fetch(dataset)  # both in part 5
-    x_train, y_train, x_test, y_test = data
-
-    def prepare(images):
-        # The new axis is the channel. Dividing straight into float32 saves a copy of the images.
-        return np.divide(images[..., np.newaxis], 255, dtype="float32")
-
+    data = load_digits() if dataset == "digits" else load_arrays(dataset)
+    (x_train, y_train), (x_test, y_test) = data
     return (prepare(x_train), y_train), (prepare(x_test), y_test)
 
 
-# --- 2. The network ------------------------------------------------------------------------------
-
-
-class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in less time.
-
-    Keras 3 computes it from separate operations, each a pass over the whole batch. The kernel
-    takes float32 of shape (n, height, width, channels) or, reshaped, (n, features). What it
-    does not take, and a frozen layer, is left to Keras' own code.
-
-    Training normalises with the batch's mean and variance (Ioffe and Szegedy, algorithm 1,
-    page 3), inference with their moving averages (algorithm 2, page 4).
-    """
-
-    __module__ = "keras.layers"  # saved as Keras' own layer: its files load without this script
-
-    def call(self, inputs, training=None, mask=None):
-        rank, channels = len(inputs.shape), inputs.shape[-1]
-        if not (
-            keras.backend.backend() == "tensorflow" and inputs.dtype == "float32"
-            and rank in (2, 4) and self.axis in (-1, rank - 1) and mask is None
-            and self.trainable and self.center and self.scale
-            and not self.synchronized and not getattr(self, "renorm", False)
-        ):
-            return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs if rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels)),
-            scale=self.gamma, offset=self.beta, epsilon=self.epsilon, is_training=bool(training),
-            mean=self.moving_mean, variance=self.moving_variance)
-        if training:
-            # The kernel returns the variance over n - 1, Keras averages the one over n.
-            n = tf.cast(tf.size(inputs) // channels, "float32")
-            variance *= (n - 1) / n
-            for average, batch in (self.moving_mean, mean), (self.moving_variance, variance):
-                average.assign(average * self.momentum + batch * (1 - self.momentum))
-        return outputs if rank == 4 else tf.reshape(outputs, (-1, channels))
+def prepare(images):
+    """Turn uint8 images of shape (n, height, width) into float32 in [0, 1], with a channel axis."""
+    return np.divide(images[..., np.newaxis], 255, dtype="float32")  # one copy, not three
 
 
 def settled_momentum(steps_per_epoch):
-    """Return the momentum with which the moving averages have settled after one epoch."""
-    # After k steps they still hold momentum ** k of their initial values, 0 and 1. Until that is
-    # about a thousandth, validation and test accuracy of five such layers read like chance:
-    # 688 steps with Keras' default of 0.99, 66 with 0.9.
+    """Return a momentum with which the moving averages have settled after one epoch."""
+    # After k steps they still hold momentum ** k of their initial values, 0 and 1, which have
+    # nothing to do with the data. A thousandth is little enough: 66 steps with 0.9, 688 with Keras'
+    # default of 0.99. Not lower than need be, for they average about 1 / (1 - momentum) batches.
     return min(0.9, 0.001 ** (1 / steps_per_epoch))
 
 
 def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     """Build the network, not yet compiled.
 
-    input_shape: (height, width, channels), 10 x 10 pixels or more. batch_norm: False leaves the
-    BatchNormalization layers out. momentum: of their moving averages; small data needs a lower
-    one, see settled_momentum().
+    input_shape: (height, width, channels), 10 x 10 pixels or more. batch_norm: whether with the
+    BatchNormalization layers. momentum: of their moving averages, see settled_momentum().
     Returns a keras.Sequential: (n, height, width, channels) to (n, num_classes) probabilities.
     """
+    # BatchNormalization is Keras' layer, made faster below: layers.BatchNormalization would do.
+    # data_format and dtype are given because keras.json and mixed precision change their defaults.
     network = [
         keras.Input(shape=input_shape),
-        layers.Conv2D(32, kernel_size=3, activation="relu"),
+        layers.Conv2D(32, kernel_size=3, activation="relu", data_format="channels_last"),
         BatchNormalization(momentum=momentum),
-        layers.MaxPooling2D(pool_size=2),
+        layers.MaxPooling2D(pool_size=2, data_format="channels_last"),
         BatchNormalization(momentum=momentum),
-        layers.Conv2D(64, kernel_size=3, activation="relu"),
+        layers.Conv2D(64, kernel_size=3, activation="relu", data_format="channels_last"),
         BatchNormalization(momentum=momentum),
-        layers.MaxPooling2D(pool_size=2),
+        layers.MaxPooling2D(pool_size=2, data_format="channels_last"),
         BatchNormalization(momentum=momentum),
-        layers.Flatten(),
+        layers.Flatten(data_format="channels_last"),
         layers.Dense(256, activation="relu"),
         BatchNormalization(momentum=momentum),
-        layers.Dense(num_classes, activation="softmax"),
+        layers.Dense(num_classes, activation="softmax", dtype="float32"),
     ]
     if not batch_norm:
-        network = [layer for layer in network if not isinstance(layer, BatchNormalization)]
+        network = [layer for layer in network if not isinstance(layer, layers.BatchNormalization)]
     return keras.Sequential(network)
 
 
-# --- 3. Training ---------------------------------------------------------------------------------
-
-
-def train(model, x_train, y_train, epochs=25, batch_size=250, validation_split=0.2):
-    """Compile the model and train it until the epochs are over or Ctrl-C is pressed.
-
-    Returns (history, interrupted). history has a list for each of "loss", "accuracy", "val_loss",
-    "val_accuracy" and "seconds" (since the start), with a number for each finished epoch.
-    """
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    history, seconds, pressed, start = keras.callbacks.History(), [], [], time.perf_counter()
-
-    def stop(batch, logs):
-        if pressed:
-            raise KeyboardInterrupt
-
-    watch = keras.callbacks.LambdaCallback(
-        on_train_batch_end=stop,
-        on_epoch_end=lambda epoch, logs: seconds.append(time.perf_counter() - start))
-    # Ctrl-C waits for the end of the batch: a KeyboardInterrupt amid it can crash TensorFlow.
-    handles_signals = threading.current_thread() is threading.main_thread()  # Python's rule
-    if handles_signals:
-        handler = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        model.fit(x_train, y_train, epochs=epochs, batch_size=batch_size,
-                  validation_split=validation_split, callbacks=[watch, history],
-                  verbose=1 if sys.stdout.isatty() else 2)  # progress bar, or a line an epoch
-    except KeyboardInterrupt:
-        pass
-    finally:
-        if handles_signals:
-            signal.signal(signal.SIGINT, handler)
-    return {**history.history, "seconds": seconds}, bool(pressed)
-
-
-# --- 4. The run ----------------------------------------------------------------------------------
+def train(model, x_train, y_train, epochs=25, batch_size=250, validation_split=0.2,
+          learning_rate=0.001, **fit_options):
+    """Compile and train the model, the last images kept for validation; return Keras' History."""
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate),
+                  loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model.fit(x_train, y_train, epochs=epochs, batch_size=batch_size,
+                     validation_split=validation_split, **fit_options)
 
 
 def main(argv=None):
     """Run the example with these options (None: the command line's); return the exit status."""
-    parser = option_parser()
-    args = parser.parse_args(argv)
-    if args.plot and not importlib.util.find_spec("matplotlib"):
-        parser.error("argument --plot: needs matplotlib, which is not installed")
+    args = parse_options(argv)
     logging.basicConfig(format="%(message)s")  # else kmnist.load_data turns on all INFO messages
-
-    remark = ""
     try:
-        (x_train, y_train), (x_test, y_test) = load_data(args.dataset or "kmnist")
+        data, remark = load_data(args.dataset or "kmnist"), ""
     except OSError as error:
-        logging.error("%s", error)
+        logging.error("%s\n--dataset digits needs no network.", error)
         if args.dataset:
-            logging.error("--dataset digits needs no network.")
             return 1
-        logging.error("Using scikit-learn's 1,797 handwritten digits instead."
-                      " --dataset kmnist insists on KMNIST.")
-        (x_train, y_train), (x_test, y_test) = load_data("digits")
-        remark = " (digits, not KMNIST)"
+        logging.error("Using scikit-learn's digits instead. --dataset kmnist insists on KMNIST.")
+        data, remark = load_data("digits"), " (digits, not KMNIST)"
+    (x_train, y_train), (x_test, y_test) = data
 
     num_training = int(len(x_train) * (1 - args.validation_split))  # Keras' own formula
-    if num_training == 0 or num_training == len(x_train) and args.validation_split:
-        parser.error(f"argument --validation-split: {args.validation_split} of {len(x_train):,}"
-                     " images leaves none to train on or none to validate with")
+    # Batches as equal as can be: a last one of a few images would spoil the moving averages.
     steps_per_epoch = math.ceil(num_training / args.batch_size)
+    batch_size = math.ceil(num_training / steps_per_epoch)
     momentum = settled_momentum(steps_per_epoch) if args.momentum is None else args.momentum
-    initial = momentum ** (steps_per_epoch * args.epochs)
-    if args.batch_norm and initial > 0.01:
-        logging.warning("--momentum %g leaves %.0f %% of the moving averages' initial values after"
-                        " all %d steps: validation and test accuracy will read low.",
-                        momentum, 100 * initial, steps_per_epoch * args.epochs)
 
-    if keras.backend.backend() == "tensorflow":
-        tf.config.experimental.enable_op_determinism()  # the same seed gives the same result
+    tf.config.experimental.enable_op_determinism()  # the same seed gives the same result
     num_classes = int(max(y_train.max(), y_test.max())) + 1
-    models, results, written = [], {}, True
-    try:
-        for batch_norm in (True, False) if args.compare else (args.batch_norm,):
-            name = "with Batch Normalization" if batch_norm else "without Batch Normalization"
-            if args.compare:
-                print(f"Training {name}", flush=True)
-            keras.utils.set_random_seed(args.seed)
-            model = build_model(x_train.shape[1:], num_classes, batch_norm, momentum)
-            result, interrupted = train(
-                model, x_train, y_train, args.epochs, args.batch_size, args.validation_split)
-            models.append(model)
-            results[name] = result
-            result["test_loss"], result["test_accuracy"] = model.evaluate(
-                x_test, y_test, batch_size=args.batch_size, verbose=0)
-            if interrupted:
-                break
-        if args.compare:
-            print(comparison(results))
-        result = next(iter(results.values()))  # with --compare, of the first: with the layers
-        print(f"Test loss: {result['test_loss']:.4f} / Test accuracy: {result['test_accuracy']:.4f}"
-              + remark, flush=True)
-    finally:  # if Ctrl-C ends the evaluation, what has been trained is saved all the same
-        if models and args.save:
-            written &= write_whole(args.save, models[0].save)
-        if models and args.plot:
-            written &= write_whole(args.plot, lambda path: plot(results, path))
-    return 1 if not written else 130 if interrupted else 0
+    results, written = {}, True
+    for batch_norm in (True, False) if args.compare else (not args.no_batch_norm,):
+        name = "with Batch Normalization" if batch_norm else "without Batch Normalization"
+        print(f"Training {name}", flush=True)
+        keras.utils.set_random_seed(args.seed)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(args.dtype_policy)  # of the layers that are made now
+        model = build_model(x_train.shape[1:], num_classes, batch_norm, momentum)
+        keras.config.set_dtype_policy(policy)
+        ctrl_c, start = StopOnCtrlC(), time.perf_counter()
+        history = train(model, x_train, y_train, args.epochs, batch_size, args.validation_split,
+                        args.learning_rate, callbacks=[ctrl_c],
+                        verbose=1 if sys.stdout.isatty() else 2)  # a bar, or a line an epoch
+        seconds = (time.perf_counter() - start) / len(history.epoch)
+        if args.save and not results:
+            written = write(args.save, model.save)
+        ctrl_c.release()  # now that nothing trained can be lost
+        test = model.evaluate(x_test, y_test, batch_size=batch_size, verbose=0)
+        results[name] = {**history.history, "seconds": seconds, "test": test}
+        if model.stop_training:
+            break
+    if args.plot:
+        written &= write(args.plot, lambda path: plot(results, path))
+    if args.compare:
+        print(comparison(results))
+    loss, accuracy = next(iter(results.values()))["test"]  # with --compare, with the layers
+    print(f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}{remark}", flush=True)
+    return 1 if not written else 130 if model.stop_training else 0
 
 
-# --- 5. Loading data without trusting the network ------------------------------------------------
+# Here the example ends. The rest only serves it, and can be skipped.
+# --- The same layer made faster ------------------------------------------------------------------
+
+
+class BatchNormalization(layers.BatchNormalization):
+    """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in less time.
+
+    Training normalises with the batch's mean and variance (Ioffe and Szegedy, algorithm 1, page 3),
+    inference with their moving averages (algorithm 2, page 4). The kernel takes float32, bfloat16,
+    float16 of (n, height, width, channels) or, reshaped, (n, features); Keras' own code the rest.
+    """
+
+    # Saved as Keras' own layer, so that the file loads without this script. The price: pickle,
+    # inspect and help() take it for that layer, too.
+    __module__ = "keras.layers"
+
+    def call(self, inputs, training=None, mask=None):
+        rank = self.input_spec.ndim  # that of the inputs themselves may be unknown while tracing
+        if not (
+            keras.backend.backend() == "tensorflow" and self.variable_dtype == "float32"
+            and inputs.dtype in ("float32", "bfloat16", "float16") and rank in (2, 4)
+            and self.axis in (-1, rank - 1) and self.center and self.scale and mask is None
+            and self.trainable and not self.synchronized and not getattr(self, "renorm", False)
+        ):
+            return super().call(inputs, training=training, mask=mask)
+        channels = self.gamma.shape[0]
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs if rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels)),
+            scale=self.gamma, offset=self.beta, epsilon=self.epsilon, is_training=bool(training),
+            mean=self.moving_mean, variance=self.moving_variance)
+        if training:
+            # The kernel returns the variance over n - 1, as algorithm 2 has it; Keras that over n.
+            n = tf.cast(tf.size(inputs) // channels, "float32")
+            variance *= (n - 1) / n
+            for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                average.assign(average * self.momentum + batch * (1 - self.momentum))
+        return outputs if rank == 4 else tf.reshape(outputs, (-1, channels))
+
+
+# --- Where the data comes from -------------------------------------------------------------------
 
 TIMEOUT = 15  # seconds without a byte after which a source is given up
-KMNIST_MD5 = [  # of the published arrays in IDX form, MNIST's own file format
-    "92be26ec9822e900ac425d0a0aa84ced",  # training images
-    "949e75301f8813e0dc5800dcc320fc52",  # training labels
-    "bf305b8cd328700fbc17f5acbc2856d2",  # test images
-    "9f55f451c0988b028eccdf7d5cc265ab",  # test labels
-]
+HOST = "https://codh.rois.ac.jp/kmnist/dataset"
+OPENML = "https://openml.org/data/v1/download/21388379/Kuzushiji-MNIST.arff"
+MD5 = {
+    OPENML: "e907c57cd14de74c228fdf82f3e5e7b1",
+    "kmnist_train_imgs": "a183fbc01ed9a345513b145673d3d0bb",
+    "kmnist_train_labels": "b0e1d240e8afec72b50437fc3bc5908a",
+    "kmnist_test_imgs": "dace6de62ca8b90843cc45366337d02e",
+    "kmnist_test_labels": "3ae489a79983d0fe386152684e3b5412",
+    "k49_train_imgs": "7ac088b20481cf51dcd01ceaab89d821",
+    "k49_train_labels": "44a8e1b893f81e63ff38d73cad420f7a",
+    "k49_test_imgs": "d352e201d846ce6b94f42c990966f374",
+    "k49_test_labels": "4da6f7a62e67a832d5eb1bd85c5ee448",
+}
+SIZES = {"kmnist": (60_000, 10_000), "k49": (232_365, 38_547)}  # training and test images
+
+
+def load_arrays(dataset):
+    """Load (images, labels) for training and for testing: uint8 (n, 28, 28), integers (n,)."""
+    home = os.path.join(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets")
+    cache = home if os.access(os.path.dirname(home), os.W_OK) else "/tmp/.keras/datasets"
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        if dataset in SIZES:
+            paths = fill_cache(dataset, cache, home)
+            # Else the loader might fetch them itself: over plain HTTP, and unchecked.
+            kmnist.get_file = lambda name, origin: paths[name.removeprefix("kmnist.npz_")]
+            data = kmnist.load_data(type=dataset)
+        else:
+            data = getattr(keras.datasets, dataset).load_data()
+        for images, labels in data:
+            if (images.dtype != "uint8" or images.shape != (*labels.shape, 28, 28)
+                    or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255):
+                raise ValueError("not images of 28 x 28 bytes with a label from 0 to 255 each")
+    except Exception as error:  # keras.utils.get_file raises bare ones
+        raise OSError(f"{dataset} could not be loaded into {cache}: {error}") from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+        kmnist.get_file = keras.utils.get_file
+    sizes = tuple(len(images) for images, _ in data)
+    if sizes != SIZES.get(dataset, sizes):
+        logging.warning("Not all of %s: %d training and %d test images", dataset, *sizes)
+    return data
+
+
+def fill_cache(dataset, cache, home):
+    """Fetch what is missing, checked; return the files' paths, in home or else in the cache."""
+    paths, missing = {}, []
+    for name in [name for name in MD5 if name.startswith(dataset)]:
+        path = f"{home}/kmnist.npz_{name}"
+        paths[name] = path = path if os.path.exists(path) else f"{cache}/kmnist.npz_{name}"
+        try:
+            np.load(path)["arr_0"]
+        except Exception as error:  # a damaged file makes zipfile and numpy raise many kinds
+            missing.append(name)
+            if os.path.exists(path):
+                logging.warning("%s cannot be read: %s", path, error)
+    if not missing:
+        return paths
+    os.makedirs(cache, exist_ok=True)
+    # In a folder of its own, nothing unfinished or unchecked can be taken for a file of the cache.
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        own = {"cache_dir": folder, "cache_subdir": ""}
+        try:
+            for name in missing:
+                url = f"{HOST}/{dataset}/{name.replace('_', '-')}.npz"
+                os.replace(keras.utils.get_file(name, url, file_hash=MD5[name], **own), paths[name])
+        except Exception as error:
+            logging.warning("%s: %s", HOST, error)
+            if dataset != "kmnist":
+                raise
+            # OpenML has a row an image, its label at the end; the last seventh is for testing.
+            file = keras.utils.get_file("table", OPENML, file_hash=MD5[OPENML], **own)
+            table = np.loadtxt(file, dtype="uint8", comments=["@", "%"], delimiter=",")
+            train, test = np.split(table, [len(table) * 6 // 7])
+            for name in missing:
+                rows = train if "train" in name else test
+                array = rows[:, :-1].reshape(-1, 28, 28) if "imgs" in name else rows[:, -1]
+                np.savez_compressed(f"{folder}/{name}.npz", array)
+                os.replace(f"{folder}/{name}.npz", paths[name])
+    return paths
 
 
 def load_digits():
-    """Return scikit-learn's 1,797 handwritten digits in the form of load_or_fetch."""
-    digits = sklearn.datasets.load_digits()  # 8 x 8 pixels of 0 to 16
+    """Load scikit-learn's 1,797 handwritten digits, enlarged to 28 x 28 pixels."""
+    digits = datasets.load_digits()  # 8 x 8 pixels of 0 to 16
     images = (digits.images * (255 / 16)).astype("uint8").repeat(3, axis=1).repeat(3, axis=2)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    x_train, x_test, y_train, y_test = sklearn.model_selection.train_test_split(
+    x_train, x_test, y_train, y_test = model_selection.train_test_split(
         images, digits.target, test_size=0.2, stratify=digits.target, random_state=0)
-    return x_train, y_train, x_test, y_test
+    return (x_train, y_train), (x_test, y_test)
 
 
-def load_or_fetch(dataset):
-    """Load a dataset from Keras' cache, filled from the network first where need be.
+# --- Ctrl-C, files and reports -------------------------------------------------------------------
 
-    Returns training images, their labels, test images and theirs: uint8 of shape (n, 28, 28),
-    integers of shape (n,). Raises OSError when no source delivers them; the log says why.
-    """
-    if dataset in ("mnist", "fashion_mnist"):
-        loader = getattr(keras.datasets, dataset).load_data  # fills the cache itself
-        return fetch(dataset, {"storage.googleapis.com": loader})
-    for files in cache_files(dataset):
+
+class StopOnCtrlC(keras.callbacks.Callback):
+    """Ends the training after the current batch at the first Ctrl-C, the program at the second."""
+
+    def on_train_begin(self, logs=None):
+        # A signal that is ignored, as in a shell's background job, or that others handle is left
+        # alone; and Python lets only the main thread handle any.
+        free = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if free and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.stop)
+
+    def stop(self, signum, frame):
+        self.model.stop_training = True
+        self.release()
+
+    def release(self):
+        if signal.getsignal(signal.SIGINT) == self.stop:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def write(path, save):
+    """Call save(path), or if that fails save(a temporary path); return whether path is written."""
+    spare = os.path.join(tempfile.gettempdir(), f"{os.getpid()}-{os.path.basename(path)[-99:]}")
+    for target, remedy in (path, f"; writing {spare} instead"), (spare, ""):
         try:
-            data = check([np.load(file)["arr_0"] for file in files])
-        except FileNotFoundError:
-            continue
-        except Exception as error:  # a damaged file makes zipfile and numpy raise many kinds
-            logging.warning("%s in %s is unusable: %s", dataset, files[0].parent, reason(error))
-            continue
-        if dataset == "kmnist" and not is_published(data):
-            logging.warning("Not the published KMNIST, but %s training and %s test images from %s",
-                            f"{len(data[0]):,}", f"{len(data[2]):,}", files[0].parent)
-        break
-    else:
-        sources = {"codh.rois.ac.jp": lambda: fetch_from_host(dataset)}
-        if dataset == "kmnist":
-            sources["openml.org"] = fetch_from_openml
-        data = fetch(dataset, sources)
-        for file, array in zip(files, data):
-            if not write_whole(file, lambda path: save_npz(path, array)):
-                break
-    kmnist.warn_citation()
-    return data
-
-
-def fetch(dataset, sources):
-    """Return what the first of the sources, callables by name, delivers intact."""
-    timeout = socket.getdefaulttimeout()
-    for name, source in sources.items():
-        try:
-            socket.setdefaulttimeout(TIMEOUT)
-            logging.disable(logging.WARNING)  # the request to cite: load_or_fetch makes it, once
-            train, test = source()
-            data = check([*train, *test])
-            if dataset != "kmnist" or is_published(data):
-                return data
-            failure = "what it sent is not the published data"
-        except Exception as error:  # keras.utils.get_file raises bare Exceptions
-            failure = reason(error)
-        finally:
-            socket.setdefaulttimeout(timeout)
-            logging.disable(logging.NOTSET)
-        logging.warning("%s from %s: %s", dataset, name, failure)
-    files = "\n  ".join(map(str, cache_files(dataset)[-1]))
-    raise OSError(f"{dataset} could not be loaded. Had from elsewhere, its files belong here"
-                  f" (delete any that are damaged):\n  {files}")
-
-
-def fetch_from_host(dataset):
-    """Fetch from the dataset's own host, through its loader."""
-    name = str(uuid.uuid4())  # what the loader writes to the cache, nobody takes for checked data
-    try:
-        return kmnist.load_data(path=name, type=dataset)
-    finally:
-        for file in cache_files(dataset)[-1][0].parent.glob(name + "*"):
-            file.unlink()
-
-
-def fetch_from_openml():
-    """Fetch from OpenML: a table with a row an image, the last seventh of them for testing."""
-    opener = urllib.request._opener
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # scikit-learn warns before each of its retries; raising the warning puts an end to them.
-        warnings.filterwarnings("error", message=".*(Retrying|redownloading)")
-        urllib.request.install_opener(urllib.request.build_opener(ProgressBar))
-        try:
-            images, labels = sklearn.datasets.fetch_openml(
-                "Kuzushiji-MNIST", version=1, data_home=folder, return_X_y=True, as_frame=False,
-                parser="pandas", read_csv_kwargs={"dtype": "uint8"})
-        finally:
-            urllib.request.install_opener(opener)
-    images, split = images.reshape(-1, 28, 28), len(images) * 6 // 7
-    return (images[:split], labels[:split]), (images[split:], labels[split:])
-
-
-class ProgressBar(urllib.request.BaseHandler):
-    """Shows how a download proceeds, which fetch_openml does not."""
-
-    def https_response(self, request, response):
-        if response.headers.get_content_type() != "application/json":  # a few lines only
-            read, bar = response.read, keras.utils.Progbar(response.length, interval=1)
-
-            def read_and_show(*size):
-                data = read(*size)
-                bar.add(len(data))
-                return data
-
-            response.read = read_and_show
-        return response
-
-
-def cache_files(dataset):
-    """Return, for each folder to look in, where a loader expects its files; new ones go last."""
-    parts = "train_imgs", "train_labels", "test_imgs", "test_labels"
-    names = {"mnist": ["mnist.npz"], "fashion_mnist": ["fashion-mnist"]}.get(
-        dataset, [f"kmnist.npz_{dataset}_{part}" for part in parts])
-    home = os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras"))
-    # keras.utils.get_file turns to /tmp where its home cannot be written, even to read.
-    homes = [home] if os.access(home, os.W_OK) else [home, "/tmp/.keras"]
-    return [[Path(home, "datasets", name) for name in names] for home in homes]
-
-
-def check(data):
-    """Return data if it is of the form that load_or_fetch promises, else raise ValueError."""
-    for images, labels in (data[:2], data[2:]):
-        if not (images.dtype == "uint8" and images.shape == (len(labels), 28, 28) and len(labels)
-                and labels.dtype.kind in "iu" and labels.ndim == 1):
-            raise ValueError("not images of 28 x 28 bytes with a label each")
-    return data
-
-
-def is_published(data):
-    """Tell whether data is the published KMNIST, to the bit."""
-
-    def md5(array):
-        header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-        return hashlib.md5(header + array.tobytes(), usedforsecurity=False).hexdigest()
-
-    return [md5(array) for array in data] == KMNIST_MD5
-
-
-def reason(error):
-    """Return a few words on the error at the root of those that urllib, Keras and others raise."""
-    while error.__context__ and not error.__suppress_context__:
-        error = error.__context__
-    return str(error) if isinstance(error, OSError) else f"no intact data ({type(error).__name__})"
-
-
-def save_npz(path, array):
-    """Save an array as the published files do; np.savez would append .npz to a mere path."""
-    with open(path, "wb") as file:
-        np.savez_compressed(file, arr_0=array)
-
-
-def write_whole(path, write):
-    """Have write(path) make a file that takes its place once it is whole; return if that worked."""
-    try:
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as folder:
-            part = os.path.join(folder, os.path.basename(path))
-            write(part)
-            os.replace(part, path)
-    except Exception as error:  # on a full disk HDF5 raises one kind, matplotlib another
-        logging.error("%s could not be written: %s", path, error)
-        return False
-    return True
-
-
-# --- 6. Reports on the results that main collects, a dict for each network -----------------------
+            save(target)
+            return target == path
+        except Exception as error:  # on a full disk HDF5 raises one kind, matplotlib another
+            logging.error("%s could not be written: %s%s", target, error, remedy)
+    return False
 
 
 def comparison(results, target=0.9):
-    """Return a table with a column for each network."""
+    """Return a table with a column for each network of results, main()'s measurements."""
     columns = [["", "Test accuracy", "Test loss", "Best validation accuracy (epoch)",
-                f"Epochs to {target:.0%} validation accuracy", "Seconds to it", "Seconds an epoch"]]
+                f"Epochs to {target:.0%} validation accuracy", "Seconds an epoch"]]
     for name, result in results.items():
-        seconds, accuracy = result["seconds"], result.get("val_accuracy", [])
-        best = max(accuracy, default=None)
-        reached = next((epoch for epoch, value in enumerate(accuracy) if value >= target), None)
-        never = "never" if accuracy else "-"
-        columns.append([
-            name, f"{result['test_accuracy']:.4f}", f"{result['test_loss']:.4f}",
-            f"{best:.4f} ({accuracy.index(best) + 1})" if accuracy else "-",
-            never if reached is None else f"{reached + 1}",
-            never if reached is None else f"{seconds[reached]:.1f}",
-            f"{seconds[-1] / len(seconds):.2f}" if seconds else "-",
-        ])
+        accuracy = result.get("val_accuracy", [])
+        best = f"{max(accuracy):.4f} ({accuracy.index(max(accuracy)) + 1})" if accuracy else "-"
+        passed = [epoch for epoch, value in enumerate(accuracy, 1) if value >= target]
+        columns.append([name, f"{result['test'][1]:.4f}", f"{result['test'][0]:.4f}", best,
+                        min(passed, default="never" if accuracy else "-"),
+                        f"{result['seconds']:.2f}"])
     return "\n".join(f"{label:<34}" + "".join(f"{cell:>30}" for cell in cells)
                      for label, *cells in zip(*columns))
 
@@ -444,96 +335,66 @@ def comparison(results, target=0.9):
 def plot(results, path):
     """Draw accuracy and loss over the epochs into a file."""
     from matplotlib.figure import Figure  # no pyplot, so no display is needed
-
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss")):
-        for (name, result), color, marker in zip(results.items(), ("#0072B2", "#E69F00"), "os"):
-            for kind, prefix, line in ("training", "", "--"), ("validation", "val_", "-"):
-                if values := result.get(prefix + quantity):
-                    axes.plot(range(1, len(values) + 1), values, line, color=color, marker=marker,
-                              markersize=4, label=f"{kind}, {name}")
+        for (name, result), look in zip(results.items(), ("C0o", "C1s")):
+            for kind, key, line in ("training", "", "--"), ("validation", "val_", "-"):
+                if curve := result.get(key + quantity):
+                    axes.plot(range(1, len(curve) + 1), curve, look + line, label=f"{kind}, {name}")
         axes.set(xlabel="Epoch", ylabel=quantity.capitalize())
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        if axes.has_data():
-            axes.legend()
+        axes.legend()
     figure.savefig(path, dpi=150)
 
 
-# --- 7. Options: what could only fail after training is refused before it ------------------------
+# --- Options: what could only fail after training is refused before it ---------------------------
 
 
-def option_parser():
-    """Return the parser of the command line."""
-    count = number(int, 1, 2**31, "a whole number of at least 1")
-    fraction = number(float, 0, 1, "a number of at least 0 and below 1")
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    option = parser.add_argument
-    option("--dataset", choices=DATASETS,
-           help="what to learn (default: kmnist, or digits where KMNIST cannot be had)")
-    option("--epochs", type=count, default=25, metavar="N",
-           help="passes over the training images (default: %(default)s)")
-    option("--batch-size", type=count, default=250, metavar="N",
-           help="images in a training step (default: %(default)s)")
-    option("--validation-split", type=fraction, default=0.2, metavar="F",
-           help="the last part of the training images, to validate with (default: %(default)s)")
-    option("--momentum", type=fraction, metavar="F",
-           help="of the moving averages (default: 0.9, less if one epoch has under 66 steps)")
-    option("--seed", type=number(int, 0, 2**32, "a whole number from 0 to 4294967295"), default=1,
-           metavar="N", help="of all random numbers (default: %(default)s)")
-    option("--save", type=output_file(".keras"), metavar="FILE.keras",
-           help="save the trained network (default: do not)")
-    option("--plot", type=output_file(".png", ".svg", ".pdf"), metavar="FILE",
-           help="draw accuracy and loss as .png, .svg or .pdf (default: do not)")
-    option = parser.add_mutually_exclusive_group().add_argument
-    option("--no-batch-norm", dest="batch_norm", action="store_false",
-           help="leave the BatchNormalization layers out (default: they are in)")
-    option("--compare", action="store_true",
-           help="train both with and without them, and compare (default: do not)")
-    return parser
+def parse_options(argv):
+    """Return the options; exit with status 2, saying what is accepted, where that is not met."""
+    parser = argparse.ArgumentParser(description="Batch Normalization at work, on KMNIST.",
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--dataset", choices=["kmnist", "k49", "mnist", "fashion_mnist", "digits"],
+                        help="what to learn; None: kmnist, or digits where that cannot be had")
+    parser.add_argument("--dtype-policy", choices=["float32", "mixed_bfloat16", "mixed_float16"],
+                        default="float32", help="precision to compute in")
+    checked = [  # name, type, default, what is accepted, the same in words
+        ("epochs", int, 25, lambda n: 1 <= n < 2**31, "times to train on all images, at least 1"),
+        ("batch-size", int, 250, lambda n: (1 if args.no_batch_norm else 2) <= n < 2**31,
+         "images in a training step, at least 2, or 1 with --no-batch-norm"),
+        ("learning-rate", float, 0.001, lambda x: 0 < x < math.inf, "Adam's, above 0"),
+        ("validation-split", float, 0.2, lambda x: x == 0 or 0.001 <= x <= 0.999,
+         "share of the images to validate with, 0 or from 0.001 to 0.999"),
+        ("momentum", float, None, lambda x: 0 <= x < 1,
+         "of the moving averages, at least 0 and below 1; None: one that lets them settle early"),
+        ("seed", int, 1, lambda n: 0 <= n < 2**32, "of all random numbers, from 0 to 4294967295"),
+        ("save", str, None, lambda p: can_write(p, ".keras"), "a .keras file that can be written"),
+        ("plot", str, None,
+         lambda p: find_spec("matplotlib") and can_write(p, ".png", ".svg", ".pdf"),
+         "a .png, .svg or .pdf file that can be written, for the curves; needs matplotlib"),
+    ]
+    for name, kind, default, _, text in checked:
+        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--no-batch-norm", action="store_true", help="leave the layers out")
+    group.add_argument("--compare", action="store_true", help="train with and without, and compare")
+    args = parser.parse_args(argv)
+    for name, _, _, is_accepted, text in checked:
+        value = getattr(args, name.replace("-", "_"))
+        if value is not None and not is_accepted(value):
+            parser.error(f"argument --{name}: {text}; not {value}")
+    return args
 
 
-def number(kind, low, below, accepts):
-    """Return an argparse type for numbers of a kind in [low, below)."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan  # is in no interval
-        if not low <= value < below:
-            raise argparse.ArgumentTypeError(f"accepts {accepts}, not {text!r}")
-        return value
-
-    return parse
-
-
-def output_file(*suffixes):
-    """Return an argparse type for files with these suffixes that can be written."""
-
-    def parse(path):
-        error = None
-        try:
-            tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))).close()
-            if os.path.exists(path):
-                open(path, "r+b").close()
-        except OSError as e:
-            error = e.strerror
-        if error or not path.endswith(suffixes):
-            raise argparse.ArgumentTypeError(
-                f"accepts a {' or '.join(suffixes)} file that can be written, not {path!r}"
-                + (f" ({error})" if error else ""))
-        return os.path.realpath(path)  # a link stays one, the file behind it is written
-
-    return parse
+def can_write(path, *suffixes):
+    """Tell whether a path has one of the suffixes and can be written."""
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        with open(path, "ab") if os.path.exists(path) else tempfile.TemporaryFile(dir=folder):
+            return os.path.splitext(path)[1] in suffixes
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # nobody reads on, as with "| head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it at exit
-        sys.exit(1)
+    sys.exit(main())

@@ -2,11 +2,13 @@
 
     python tests/benchmark.py
 
-The straightforward way has Keras' own BatchNormalization layers, reshapes, converts and divides
-the images in three steps, and evaluates in Keras' default batches of 32. Epochs of the two
-alternate in one process, so that both see the same machine; peak memory is that of a process each
-that prepares the images, trains for an epoch and evaluates. The images are noise: speed does not
-depend on what they show.
+Three ways: the straightforward one, with Keras' own BatchNormalization layers in float32; this
+project's; and this project's with --dtype-policy mixed_bfloat16. Their epochs, training and
+validation on images that are prepared already, alternate in one process, so that all see the same
+machine. Peak memory is that of a process of its own for each, which prepares the images, trains for
+an epoch and evaluates: there the straightforward way reshapes, converts and divides the images in
+three steps and evaluates in Keras' default batches. The images are noise: speed does not depend on
+what they show.
 """
 
 import os
@@ -23,15 +25,27 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import keras
 import numpy as np
 
-WAYS = "straightforward", "this project"
+import model_batchnorm
+
+WAYS = "straightforward", "this project", "with mixed_bfloat16"
 EPOCHS = 5  # of each way and size that are measured, after one that is not
 BATCH_SIZE = 250
 
 
+def stock_twin(model):
+    """Return the same network of Keras' own layers, with the same weights."""
+    stock = keras.layers.BatchNormalization
+    twin = keras.Sequential([keras.Input(model.input_shape[1:])] + [
+        (stock if isinstance(layer, stock) else type(layer)).from_config(layer.get_config())
+        for layer in model.layers])
+    twin.set_weights(model.get_weights())
+    return twin
+
+
 def prepare(way, images):
     """Bring uint8 images to the network's input: float32 in [0, 1] with a channel axis."""
-    if way == "this project":
-        return np.divide(images[..., np.newaxis], 255, dtype="float32")
+    if way != WAYS[0]:
+        return model_batchnorm.prepare(images)
     images = images.reshape(-1, 28, 28, 1)
     images = images.astype("float32")
     images = images / 255
@@ -40,15 +54,11 @@ def prepare(way, images):
 
 def build(way):
     """Build and compile the network."""
-    import model_batchnorm
-
     keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy("mixed_bfloat16" if way == WAYS[2] else "float32")
     model = model_batchnorm.build_model((28, 28, 1), 10)
-    if way == "straightforward":
-        stock = keras.layers.BatchNormalization
-        model = keras.Sequential([keras.Input((28, 28, 1))] + [
-            (stock if isinstance(layer, stock) else type(layer)).from_config(layer.get_config())
-            for layer in model.layers])
+    if way == WAYS[0]:
+        model = stock_twin(model)
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -69,7 +79,7 @@ def epoch(model, x, y):
 def seconds(number):
     """Return for each way the (CPU, wall) seconds of its epochs on a number of images."""
     images, y = noise(number)
-    x = prepare("this project", images)
+    x = model_batchnorm.prepare(images)
     models = {way: build(way) for way in WAYS}
     for model in models.values():
         epoch(model, x, y)  # traces the graph
@@ -98,46 +108,50 @@ def use_memory(way, number):
     (x, y), (x_test, y_test) = load(number), load(10_000)
     model = build(way)
     epoch(model, x, y)
-    batch_size = BATCH_SIZE if way == "this project" else None
+    batch_size = None if way == WAYS[0] else BATCH_SIZE
     model.evaluate(x_test, y_test, batch_size=batch_size, verbose=0)
     unit = 1 if sys.platform == "darwin" else 1024
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
 
 
 def processor():
-    """The processor's name, as far as the system tells."""
+    """The processor's name and whether it has bfloat16 arithmetic, as far as the system tells."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    names = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")]
+    found = [flag for flag in ("avx512_bf16", "amx_bf16", "bf16") if f" {flag} " in f"{text} "]
+    known = (f"with bfloat16 arithmetic ({found[0]})" if found
+             else "without bfloat16 arithmetic: mixed_bfloat16 is of no use here" if text
+             else "not known to have bfloat16 arithmetic")
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {known}"
 
 
 def main():
     import tensorflow
 
-    print(f"{processor()}, {os.cpu_count()} cores; {platform.system()}; Python"
+    print(f"{processor()}; {os.cpu_count()} cores; {platform.system()}; Python"
           f" {platform.python_version()}, TensorFlow {tensorflow.__version__}, Keras"
           f" {keras.__version__}; batch size {BATCH_SIZE}, {EPOCHS} epochs each, alternating\n")
-    print(f"| an epoch, validation included | {' | '.join(WAYS)} | ratio |")
-    print("|---|---|---|---|")
+    print(f"| an epoch, validation included | {' | '.join(WAYS)} |")
+    print("|---" * (1 + len(WAYS)) + "|")
 
-    def row(label, one, other, unit):
-        print(f"| {label} | {one:.2f} {unit} | {other:.2f} {unit} | {other / one:.2f} |",
-              flush=True)
+    def row(label, unit, values):
+        cells = [f"{value:.2f} {unit} ({value / values[0]:.2f})" for value in values]
+        print(f"| {label} | {' | '.join(cells)} |", flush=True)
 
     sizes, best = (10_000, 60_000), {}
-    for number in sizes:  # first of all: a process inherits the peak of the one that starts it
-        row(f"{number:,} images, peak memory", *(peak_memory(way, number) for way in WAYS), "GB")
+    for number in sizes:
+        row(f"{number:,} images, peak memory", "GB", [peak_memory(way, number) for way in WAYS])
     for number in sizes:
         measured = seconds(number)
         for kind, name in enumerate(("CPU", "wall")):
             for summary, of in ("best", min), ("median", statistics.median):
                 values = [of(times[kind] for times in measured[way]) for way in WAYS]
-                row(f"{number:,} images, {name} time, {summary}", *values, "s")
+                row(f"{number:,} images, {name} time, {summary}", "s", values)
                 best[number, name, summary] = values
-    row("growth of best CPU time, 10,000 to 60,000 images", *(
+    row("growth of best CPU time, 10,000 to 60,000 images", "x", [
         large / small for small, large in zip(
-            best[10_000, "CPU", "best"], best[60_000, "CPU", "best"])), "x")
+            best[10_000, "CPU", "best"], best[60_000, "CPU", "best"])])
 
 
 if __name__ == "__main__":

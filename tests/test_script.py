@@ -1,320 +1,296 @@
 """The script as its users run it, as a process of its own where that matters."""
 
-import importlib.util
+import ast
+import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
+import experiments
 import model_batchnorm
-from conftest import SCRIPT, cached, learnable
+from conftest import ROOT, SCRIPT, cached, learnable, own_lines, run
 
-RESULT = re.compile(r"Test loss: (\d+\.\d+) / Test accuracy: ([01]\.\d+)")
-OFFLINE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+POSIX = pytest.mark.skipif(os.name != "posix", reason="sends signals, or needs /proc or /dev/full")
 
 
 def result(output):
     """Loss and accuracy from the last line on standard output."""
-    match = RESULT.fullmatch(output.splitlines()[-1])
+    last = output.splitlines()[-1]
+    match = re.fullmatch(r"Test loss: (\d+\.\d{4}) / Test accuracy: ([01]\.\d{4})", last)
     assert match, output
     return float(match[1]), float(match[2])
 
 
-def own_lines(stderr):
-    """Standard error without what TensorFlow says before any environment variable can stop it."""
-    return [line for line in stderr.splitlines()
-            if not re.match(r"[IWE]\d{4} |WARNING: All log messages before absl", line)]
+def main(*arguments, dataset="digits"):
+    """Run the script in this process, for an epoch unless the arguments say otherwise."""
+    return model_batchnorm.main(["--dataset", dataset, "--epochs", "1", *map(str, arguments)])
 
 
-def test_learns_kmnist_and_is_reproducible(run, cache, capsys):
+def test_learns_kmnist_and_is_reproducible(cache, capsys):
     cached(cache, learnable(300), learnable(100, seed=1))
     options = "--epochs", "3", "--batch-size", "30", "--seed"
-    done = run(*options, "7")
-    assert done.returncode == 0, done.stderr
+    done = run(SCRIPT, *options, "7")
     loss, accuracy = result(done.stdout)
-    assert accuracy > 0.9 and loss < 0.5  # on images that it has not seen; chance is 0.1
-    assert done.stdout.count("val_accuracy") == 3
-    assert "\b" not in done.stdout  # no progress bar
+    assert done.returncode == 0 and accuracy > 0.9 and loss < 0.5  # on images that it has not seen
+    assert done.stdout.count("val_accuracy") == 3 and "\b" not in done.stdout  # no progress bar
     # Keras and TensorFlow have nothing to warn of; the dataset asks to be cited.
-    warning, *citation = own_lines(done.stderr)
-    assert warning.startswith("Not the published KMNIST, but 300 training and 100 test images")
-    assert len(citation) == 2 and citation[0].startswith("Please cite")
-    results = []
-    for seed in "7", "8":
-        assert model_batchnorm.main([*options, seed]) == 0
-        results.append(result(capsys.readouterr().out))
+    cite, paper, warning = own_lines(done.stderr)
+    assert cite.startswith("Please cite") and warning.startswith("Not all of kmnist: 300 training")
+    results = [model_batchnorm.main([*options, seed]) or result(capsys.readouterr().out)
+               for seed in ("7", "8")]
     assert results[0] == (loss, accuracy) != results[1]
 
 
-def test_everything_in_one_run(run, tmp_path):
-    saved, figure = tmp_path / "model.keras", tmp_path / "curves.svg"
-    done = run("--dataset", "digits", "--epochs", 1, "--validation-split", 0, "--compare",
-               "--momentum", 0.3, "--save", saved, "--plot", figure)
-    assert done.returncode == 0, done.stderr
-    loss, accuracy = result(done.stdout)
-    assert "val_accuracy" not in done.stdout
-    assert own_lines(done.stderr) == []
-    table = done.stdout.splitlines()[-8:-1]
-    assert table[0].split() == "with Batch Normalization without Batch Normalization".split()
-    assert table[1].split()[:3] == ["Test", "accuracy", f"{accuracy:.4f}"]
-    assert table[3].split()[-2:] == table[4].split()[-2:] == table[5].split()[-2:] == ["-", "-"]
-    assert figure.read_text().count("without Batch Normalization") > 0
-    assert sorted(os.listdir(tmp_path)) == ["curves.svg", "model.keras"]
-    # A process that knows nothing of this project loads the network, with Batch Normalization,
-    # and trains it further.
-    code = f"""
-import keras, numpy as np, sklearn.datasets
-model = keras.saving.load_model({str(saved)!r})
-print({{type(layer).__module__.split(".")[0] for layer in model.layers}})
-print(sum(type(layer) is keras.layers.BatchNormalization for layer in model.layers))
-print(int(model.optimizer.iterations.numpy()))
-x, y = np.random.rand(20, 28, 28, 1), np.arange(20) % 10
-model.fit(x, y, verbose=0)
-print(int(model.optimizer.iterations.numpy()))
-"""
-    clean = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert clean.stdout.split() == ["{'keras'}", "5", "6", "7"], clean.stderr
+def test_saved_networks_load_predict_and_train_without_the_script(tmp_path, capsys):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    policies = "float32", "mixed_bfloat16", "mixed_float16"
+    results = [main("--dtype-policy", policy, "--save", tmp_path / f"{policy}.keras")
+               or result(capsys.readouterr().out) for policy in policies]
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"  # as before
+    keras.config.set_dtype_policy("float32")
+    np.savez(tmp_path / "test.npz", *model_batchnorm.load_data("digits")[1])
+    clean = run("-c", f"""
+import keras, numpy as np
+x, y = np.load("test.npz").values()
+for policy in {policies}:
+    model = keras.saving.load_model(policy + ".keras")
+    assert sum(type(layer) is keras.layers.BatchNormalization for layer in model.layers) == 5
+    assert model.layers[0].dtype_policy.name == policy and model.outputs[0].dtype == "float32"
+    print(*model.evaluate(x, y, verbose=0))
+    model.train_on_batch(x, y)
+""", cwd=tmp_path)
+    assert clean.returncode == 0, clean.stderr
+    for line, printed in zip(clean.stdout.splitlines(), results, strict=True):
+        np.testing.assert_allclose([float(value) for value in line.split()], printed, atol=0.01)
 
 
-def test_without_network_digits_take_kmnists_place(run, cache):
-    done = run("--epochs", 5, **OFFLINE)
-    assert done.returncode == 0, done.stderr
-    *output, last = done.stdout.splitlines()
-    assert last.endswith(" (digits, not KMNIST)")
-    assert result(last.removesuffix(" (digits, not KMNIST)"))[1] > 0.95
-    first, *_, validation = map(float, re.findall(r"val_accuracy: ([\d.]+)", done.stdout))
-    assert first > 0.8 and validation > 0.95 and "Epoch 5/5" in output
-    assert own_lines(done.stderr) == [
-        "kmnist from codh.rois.ac.jp: [Errno 111] Connection refused",
-        "kmnist from openml.org: [Errno 111] Connection refused",
-        "kmnist could not be loaded. Had from elsewhere, its files belong here (delete any that are"
-        " damaged):",
-        *[f"  {file}" for file in model_batchnorm.cache_files("kmnist")[-1]],
-        "Using scikit-learn's 1,797 handwritten digits instead."
-        " --dataset kmnist insists on KMNIST.",
-    ]
+def test_compare_and_plot(tmp_path, capsys):
+    assert main("--compare", "--plot", tmp_path / "curves.svg", "--epochs", 3) == 0
+    loss, accuracy = result(output := capsys.readouterr().out)
+    svg = (tmp_path / "curves.svg").read_text()
+    values = [float(value) for value in re.findall(r"val_accuracy: ([\d.]+)", output)]
+    table = [re.split(r"  +", line.strip()) for line in output.splitlines()[-7:-1]]
+    assert (table[1][1], table[2][1]) == (f"{accuracy:.4f}", f"{loss:.4f}")
+    assert [row[0] for row in table] == [
+        "with Batch Normalization", "Test accuracy", "Test loss",
+        "Best validation accuracy (epoch)", "Epochs to 90% validation accuracy", "Seconds an epoch"]
+    for column, curve in (1, values[:3]), (2, values[3:]):
+        assert table[3][column] == f"{max(curve):.4f} ({curve.index(max(curve)) + 1})"
+        first = [str(epoch) for epoch, value in enumerate(curve, 1) if value >= 0.9]
+        assert table[4][column] == [*first, "never"][0] and float(table[5][column]) > 0
+        for kind in "training", "validation":
+            assert f"<!-- {kind}, {table[0][column - 1]} -->" in svg
 
 
-def test_kmnist_or_nothing(monkeypatch, cache, caplog, capsys):
-    for name, value in OFFLINE.items():
-        monkeypatch.setenv(name, value)
-    urllib.request.install_opener(None)  # so that urllib looks at the environment again
-    assert model_batchnorm.main(["--dataset", "kmnist"]) == 1
-    assert "Test" not in capsys.readouterr().out
-    *_, reasons, advice = [r.message for r in caplog.records]
-    assert len(caplog.records) == 4 and reasons.startswith("kmnist could not be loaded")
-    assert advice == "--dataset digits needs no network."
+def test_without_network_digits_take_kmnists_place(offline, cache, capsys, caplog):
+    assert model_batchnorm.main(["--epochs", "3"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert result(last.removesuffix(" (digits, not KMNIST)"))[1] > 0.9 and "digits" in last
+    host, openml, fallback = [r.getMessage() for r in caplog.records if r.name == "root"]
+    assert host.startswith(model_batchnorm.HOST) and "kmnist could not be loaded" in openml
+    assert "--dataset digits" in openml and "--dataset kmnist insists" in fallback
+    assert main(dataset="kmnist") == 1 and "Test" not in capsys.readouterr().out
 
 
-def test_no_batch_norm(monkeypatch, capsys):
-    calls = []
-    evaluate = model_batchnorm.keras.Sequential.evaluate
-    monkeypatch.setattr(
-        model_batchnorm.keras.Sequential, "evaluate",
-        lambda self, *a, **k: calls.append((self.count_params(), k)) or evaluate(self, *a, **k))
-    arguments = ["--dataset", "digits", "--epochs", "3", "--no-batch-norm", "--batch-size", "200",
-                 "--validation-split", "0"]
-    assert model_batchnorm.main(arguments) == 0
-    assert result(capsys.readouterr().out)[1] > 0.5
-    assert [(parameters, k["batch_size"]) for parameters, k in calls] == [(431_242, 200)]
+def test_a_short_last_batch_does_no_harm(monkeypatch, capsys):
+    """The last of 1,149 training images would be a batch of its own: 0.6 to 0.9 of them right.
+
+    On a terminal, so with a progress bar, and in a thread, where nobody can handle Ctrl-C.
+    """
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(main, "--batch-size", 287, "--epochs", 6).result() == 0
+    assert result(output := capsys.readouterr().out)[1] > 0.96 and "━━━" in output
 
 
-def test_the_number_of_classes_comes_from_the_labels(cache, capsys, tmp_path):
-    cached(cache, learnable(60, classes=12), learnable(24, classes=12), "k49")
-    path = tmp_path / "k49.keras"
-    assert model_batchnorm.main(["--dataset", "k49", "--epochs", "1", "--save", str(path)]) == 0
-    assert model_batchnorm.keras.saving.load_model(path).output_shape == (None, 12)
+def test_options_reach_the_training(monkeypatch):
+    seen = []
+
+    def train(model, x, y, epochs, batch_size, validation_split, learning_rate, **options):
+        norms = {n.momentum for n in model.layers if hasattr(n, "momentum")}
+        seen.append((epochs, batch_size, validation_split, learning_rate, *norms))
+        raise KeyboardInterrupt
+
+    images = np.zeros((60_000, 10, 10, 1), "float32"), np.zeros(60_000, "uint8")
+    monkeypatch.setattr(model_batchnorm, "load_data", lambda dataset: (images, images))
+    monkeypatch.setattr(model_batchnorm, "train", train)
+    for options in ("", "--no-batch-norm --batch-size 1",
+                    "--batch-size 47999 --learning-rate 0.5 --momentum 0.3",
+                    "--epochs 7 --validation-split 0 --batch-size 59999"):
+        with pytest.raises(KeyboardInterrupt):
+            main(*options.split())
+    assert seen == [
+        (1, 250, 0.2, 0.001, 0.9), (1, 1, 0.2, 0.001), (1, 24_000, 0.2, 0.5, 0.3),
+        (7, 30_000, 0, 0.001, pytest.approx(0.001**0.5))]
 
 
-@pytest.mark.parametrize(
-    "options, warned",
-    [(["0.99"], True), (["0.3"], False), (["0.99", "--no-batch-norm"], False)])
-def test_warning_of_moving_averages_that_do_not_settle(caplog, capsys, options, warned):
-    arguments = ["--dataset", "digits", "--epochs", "1", "--momentum", *options]
-    assert model_batchnorm.main(arguments) == 0
-    assert [r.message for r in caplog.records if r.name == "root"] == [
-        "--momentum 0.99 leaves 95 % of the moving averages' initial values after all 5 steps:"
-        " validation and test accuracy will read low."] * warned
-
-
-@pytest.mark.parametrize(
-    "option, value, accepts",
-    [
-        ("--dataset", "cifar10", "choose from"),
-        ("--epochs", "0", "a whole number of at least 1"),
-        ("--epochs", "-3", "a whole number of at least 1"),
-        ("--epochs", "1.5", "a whole number of at least 1"),
-        ("--epochs", "nan", "a whole number of at least 1"),
-        ("--epochs", "1" + "0" * 20, "a whole number of at least 1"),
-        ("--batch-size", "0", "a whole number of at least 1"),
-        ("--batch-size", "many", "a whole number of at least 1"),
-        ("--validation-split", "1", "at least 0 and below 1"),
-        ("--validation-split", "-0.1", "at least 0 and below 1"),
-        ("--validation-split", "nan", "at least 0 and below 1"),
-        ("--momentum", "1", "at least 0 and below 1"),
-        ("--momentum", "-0.1", "at least 0 and below 1"),
-        ("--momentum", "nan", "at least 0 and below 1"),
-        ("--momentum", "high", "at least 0 and below 1"),
-        ("--seed", "-1", "from 0 to 4294967295"),
-        ("--seed", "4294967296", "from 0 to 4294967295"),
-        ("--save", "model.h5", "a .keras file that can be written"),
-        ("--save", "model.KERAS", "a .keras file that can be written"),
-        ("--save", "nowhere/model.keras", "No such file or directory"),
-        ("--save", "file/model.keras", "Not a directory"),
-        ("--save", "folder.keras", "Is a directory"),
-        ("--save", "/proc/model.keras", "a .keras file that can be written"),
-        ("--plot", "curves.gif", "a .png or .svg or .pdf file that can be written"),
-        ("--plot", "curves", "a .png or .svg or .pdf file that can be written"),
-        ("--plot", "nowhere/curves.png", "No such file or directory"),
-        ("--compare", "--no-batch-norm", "not allowed with argument"),
-        ("--epoch5", "1", "unrecognized arguments"),
-    ],
-)
-def test_refused_before_any_data_is_loaded(
-    monkeypatch, tmp_path, capsys, cache, option, value, accepts
-):
+@pytest.mark.parametrize("option, values, accepts", [
+    ("--dataset", "cifar10", "choose from"), ("--dtype-policy", "float64", "choose from"),
+    ("--epochs", f"0 -3 1{20 * '0'}", "at least 1"), ("--epochs", "1.5 nan", "int value"),
+    ("--batch-size", f"0 1 1{20 * '0'}", "at least 2, or 1 with --no-batch-norm"),
+    ("--learning-rate", "0 -1 nan inf", "above 0"),
+    ("--validation-split", "1 -0.1 nan 0.999999 1e-17", "0 or from 0.001 to 0.999"),
+    ("--momentum", "1 -0.1 nan", "at least 0 and below 1"), ("--momentum", "high", "float value"),
+    ("--seed", "-1 4294967296", "from 0 to 4294967295"),
+    ("--save", "model.h5 a.KERAS no/model.keras file/model.keras folder.keras", "a .keras file"),
+    pytest.param("--save", "/proc/model.keras", "a .keras file that can be written", marks=POSIX),
+    ("--plot", "curves.gif curves nowhere/curves.png", "a .png, .svg or .pdf file that can be"),
+    ("--compare", "--no-batch-norm", "not allowed with argument"),
+    ("--epoch5", "1", "unrecognized arguments"),
+])
+def test_refused_before_any_data_is_loaded(monkeypatch, tmp_path, capsys, option, values, accepts):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(model_batchnorm, "load_data", lambda dataset: pytest.fail("data loaded"))
     Path("file").touch()
     Path("folder.keras").mkdir()
-    with pytest.raises(SystemExit) as refused:
-        model_batchnorm.main([option, value])
-    assert refused.value.code == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert option in error and accepts in error, error
+    for value in values.split():
+        with pytest.raises(SystemExit, match="2"):
+            model_batchnorm.main([option, value])
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert option in error and accepts in error, error
     assert sorted(os.listdir()) == ["file", "folder.keras"]
 
 
-@pytest.mark.parametrize("split", ["0.999999", "1e-17"])
-def test_refused_once_the_number_of_images_is_known(capsys, split):
-    with pytest.raises(SystemExit) as refused:
-        model_batchnorm.main(["--dataset", "digits", "--validation-split", split])
-    assert refused.value.code == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "--validation-split" in error and "1,437 images" in error
-
-
-def test_refusal_and_help(run, capsys):
-    refused = run("--epochs", 0)
-    assert refused.returncode == 2 and refused.stdout == ""
-    assert own_lines(refused.stderr)[-1].endswith(
-        "error: argument --epochs: accepts a whole number of at least 1, not '0'")
-    with pytest.raises(SystemExit) as helped:
-        model_batchnorm.main(["--help"])
-    assert helped.value.code == 0
+def test_help_and_readme_know_all_options(capsys, monkeypatch):
+    with pytest.raises(SystemExit, match="0"):
+        main("--help")
     text = capsys.readouterr().out
     options = re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE)
-    assert options == ["--dataset", "--epochs", "--batch-size", "--validation-split", "--momentum",
-                       "--seed", "--save", "--plot", "--no-batch-norm", "--compare"]
-    assert text.count("(default:") == len(options)
-    readme = (SCRIPT.parent / "README.md").read_text()
-    assert re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE) == options
+    assert len(options) == text.count("(default:") == 12
+    readme = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(readme) == sorted(options)
+    monkeypatch.setattr(model_batchnorm, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="2"):
+        main("--plot", "curves.png")
+    assert "needs matplotlib" in capsys.readouterr().err
 
 
-def test_plot_without_matplotlib_is_refused(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit) as refused:
-        model_batchnorm.main(["--plot", str(tmp_path / "curves.png")])
-    assert refused.value.code == 2
-    assert "matplotlib" in capsys.readouterr().err
+@POSIX
+def test_files_are_saved_through_links(tmp_path, cache, capsys, caplog):
+    """To a new file, to one that is there, to a full disk; with as many classes as labels tell."""
+    cached(cache, learnable(60, classes=12), learnable(24, classes=12), "k49")
+    (tmp_path / "link.keras").symlink_to(tmp_path / "model.keras")
+    (tmp_path / "full.keras").symlink_to("/dev/full")
+    for name, status in ("link", 0), ("link", 0), ("full", 1):
+        assert main("--save", tmp_path / f"{name}.keras", dataset="k49") == status
+        assert (tmp_path / f"{name}.keras").is_symlink() and result(capsys.readouterr().out)
+        assert keras.saving.load_model(tmp_path / "model.keras").output_shape == (None, 12)
+    (message,) = [text for text in caplog.messages if "could not be written" in text]
+    assert message.startswith(f"{tmp_path / 'full.keras'} could not be written: ")
+    spare = Path(re.search(r"; writing (.*) instead$", message)[1])
+    assert keras.saving.load_model(spare).optimizer.iterations == 1
+    spare.unlink()
 
 
-def test_what_cannot_be_written_after_training_is_told(monkeypatch, tmp_path, capsys, caplog):
-    """A limit on the size of files stands for a full disk: result line, message, exit status 1."""
-    saved, figure = tmp_path / "model.keras", tmp_path / "curves.png"
-    saved.write_text("an earlier network")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    train = model_batchnorm.train
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Call ctrl_c(moment, times) to have it pressed at a moment of training that Keras names."""
 
-    def train_and_fill(*args):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
-        return train(*args)
+    def ctrl_c(moment, times=1):
+        presses = [signal.SIGINT] * times
+        monkeypatch.setattr(model_batchnorm.StopOnCtrlC, moment, lambda *_, **__: [
+            signal.raise_signal(presses.pop()) for _ in presses[:]])
 
-    monkeypatch.setattr(model_batchnorm, "train", train_and_fill)
-    arguments = ["--dataset", "digits", "--epochs", "1", "--save", str(saved)]
-    arguments += ["--plot", str(figure)]
-    try:
-        assert model_batchnorm.main(arguments) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    result(capsys.readouterr().out)
-    (message,) = [r.message for r in caplog.records if r.name == "root"]
-    assert message.startswith(f"{saved} could not be written: ")
-    assert saved.read_text() == "an earlier network"
-    assert sorted(os.listdir(tmp_path)) == ["curves.png", "model.keras"]  # the figure is small
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield ctrl_c
+    signal.signal(signal.SIGINT, handler)
 
 
-def interruptible(*arguments):
-    """Start the script so that Ctrl-C reaches it even if the tests themselves run in background."""
-    return subprocess.Popen(
-        [sys.executable, "-u", SCRIPT, *arguments], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+@pytest.mark.parametrize("moment, steps, plot, start", [
+    ("on_train_batch_end", 1, "a.png", b"\x89PNG"), ("on_test_batch_end", 5, "a.pdf", b"%PDF"),
+    ("on_train_end", 10, "a.svg", b"<?xml")])  # the last: while the network is about to be saved
+def test_ctrl_c_stops_the_training(ctrl_c, tmp_path, capsys, moment, steps, plot, start):
+    ctrl_c(moment)
+    assert main("--epochs", 2, "--compare", "--save", tmp_path / "model.keras",
+                "--plot", tmp_path / plot) == 130
+    result(output := capsys.readouterr().out)
+    assert output.count("val_accuracy") == 1 + steps // 10 and "Training without" not in output
+    assert keras.saving.load_model(tmp_path / "model.keras").optimizer.iterations == steps
+    assert (tmp_path / plot).read_bytes().startswith(start)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(ctrl_c, capsys):
+    ctrl_c("on_train_batch_end", times=2)
+    with pytest.raises(KeyboardInterrupt):
+        main("--epochs", 1000)
+    assert "Test loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "others'"])
+def test_others_handlers_of_ctrl_c_are_left_alone(ctrl_c, handler):
+    ctrl_c("on_train_batch_end", times=2)
+    signal.signal(signal.SIGINT, handler)
+    assert main("--validation-split", 0) == 0 and signal.getsignal(signal.SIGINT) is handler
+
+
+@POSIX
+@pytest.mark.parametrize("line, status", [("", 130), ("Epoch 3/", 130), ("Training", 1)])
+def test_no_traceback(line, status):
+    """Where Ctrl-C ends the imports or the training, and where nobody reads the output any more."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", SCRIPT, "--dataset", "digits", "--epochs", "1000"], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-
-
-def test_ctrl_c_during_training(tmp_path):
-    saved, figure = tmp_path / "model.keras", tmp_path / "curves.png"
-    process = interruptible("--dataset", "digits", "--epochs", "100000", "--compare",
-                            "--save", saved, "--plot", figure)
-    for line in process.stdout:
-        if line.startswith("Epoch 3/"):
-            break
-    process.send_signal(signal.SIGINT)
+    time.sleep(0 if line else 1)
+    while line and not process.stdout.readline().startswith(line):
+        pass
+    if status == 1:
+        process.stdout.close()
+    else:
+        process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    result(output)
-    assert own_lines(errors) == []
-    assert "without" not in output  # the second network was not begun
-    assert model_batchnorm.keras.saving.load_model(saved).optimizer.iterations > 0
-    assert figure.exists()
+    assert process.returncode == status and own_lines(errors) == [], errors
+    assert result(output) if line.startswith("Epoch") else not output
 
 
-def test_ctrl_c_before_training():
-    process = interruptible("--dataset", "digits", "--epochs", "100000")
-    time.sleep(1)  # whatever it does by then; importing TensorFlow, most likely
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode in (-signal.SIGINT, 130)
-    assert "Traceback" not in errors
+def copied(*names):
+    """The imports of the script and these of its parts, as in a file of their own."""
+    source, module = SCRIPT.read_text(), {"__name__": "copied"}
+    for node in ast.parse(source).body:
+        defined = {getattr(node, "name", ""), *(t.id for t in getattr(node, "targets", ()))}
+        if isinstance(node, (ast.Import, ast.ImportFrom)) or defined & set(names):
+            exec(ast.get_source_segment(source, node), module)
+    return module
 
 
-def test_output_that_nobody_reads():
-    process = interruptible("--dataset", "digits")
-    process.stdout.readline()
-    process.stdout.close()
-    errors = process.stderr.read()
-    assert process.wait(timeout=60) == 1
-    assert own_lines(errors) == []
+def test_each_part_can_be_copied_with_what_the_readme_says_it_needs(offline, cache):
+    data = copied("load_data", "prepare", "load_arrays", "fill_cache", "load_digits",
+                  "TIMEOUT", "HOST", "OPENML", "MD5", "SIZES")
+    (x_train, y_train), _ = data["load_data"]("digits")
+    with pytest.raises(OSError, match="kmnist could not be loaded"):
+        data["load_data"]()
+    assert copied("settled_momentum")["settled_momentum"](23) < 0.9
+    stock = copied("build_model", "train")
+    stock["BatchNormalization"] = keras.layers.BatchNormalization
+    for parts in stock, copied("build_model", "train", "BatchNormalization"):
+        model = parts["build_model"]((28, 28, 1), 10)
+        history = parts["train"](model, x_train, y_train, epochs=1).history
+        assert len(history["val_accuracy"]) == 1
 
 
-def test_progress_bar_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert model_batchnorm.main(["--dataset", "digits", "--epochs", "1"]) == 0
-    assert "━━━" in capsys.readouterr().out
-
-
-def test_importing_loads_no_data_and_trains_nothing(monkeypatch):
-    monkeypatch.setattr(model_batchnorm.keras.Model, "fit", lambda *a, **k: pytest.fail("trained"))
-    monkeypatch.setattr(model_batchnorm.kmnist, "load_data", lambda **k: pytest.fail("loaded"))
-    spec = importlib.util.spec_from_file_location("again", SCRIPT)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-
-
-def test_train_returns_what_was_measured():
-    images, labels = learnable(100)
-    model = model_batchnorm.build_model((28, 28, 1), 10, momentum=0.5)
-    history, interrupted = model_batchnorm.train(
-        model, (images[..., None] / 255).astype("float32"), labels, epochs=3, batch_size=20)
-    assert not interrupted
-    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
-    assert all(len(values) == 3 for values in history.values())
-    assert np.all(np.diff(history["seconds"]) > 0)
+def test_experiments_go_on_where_they_stopped(tmp_path, monkeypatch, capsys):
+    """All runs but the last are in the file already, as if an earlier call had made them."""
+    runs = [f"--dataset digits --seed {seed} {options}"
+            for seed in (1, 2) for options in experiments.settings(2)[0]]
+    lines = [json.dumps([name, {"test": 0.5, "validation": [0.4, 0.95]}]) for name in runs]
+    (tmp_path / "results").write_text("\n".join(lines[:-1]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    options = "--dataset digits --seeds 2 --epochs 2 --images . --results results"
+    monkeypatch.setattr(sys, "argv", ["experiments.py", *options.split()])
+    experiments.main()
+    output = capsys.readouterr().out
+    assert output.count("minutes left\n") == 1 and f"1/1: {runs[-1]}" in output
+    assert output.count("0.500 ± 0.000") > 20
+    *kept, new = (tmp_path / "results").read_text().splitlines()
+    assert kept == lines[:-1] and json.loads(new)[0] == runs[-1]
+    assert sorted(os.listdir()) == ["digits.png", "learning_rates.png", "results"]
