@@ -239,14 +239,14 @@ def fill_cache(dataset, cache, home):
     """Fetch what is missing, checked; return the files' paths, in home or else in the cache."""
     paths, missing = {}, []
     for name in [name for name in MD5 if name.startswith(dataset)]:
-        path = f"{home}/kmnist.npz_{name}"
-        paths[name] = path = path if os.path.exists(path) else f"{cache}/kmnist.npz_{name}"
+        place = home if os.path.exists(f"{home}/kmnist.npz_{name}") else cache
+        paths[name] = f"{place}/kmnist.npz_{name}"
         try:
-            np.load(path)["arr_0"]
+            np.load(paths[name])["arr_0"]
         except Exception as error:  # a damaged file makes zipfile and numpy raise many kinds
             missing.append(name)
-            if os.path.exists(path):
-                logging.warning("%s cannot be read: %s", path, error)
+            if os.path.exists(paths[name]):
+                logging.warning("%s cannot be read: %s", paths[name], error)
     if not missing:
         return paths
     os.makedirs(cache, exist_ok=True)
@@ -358,7 +358,7 @@ def parse_options(argv):
                         help="what to learn; None: kmnist, or digits where that cannot be had")
     parser.add_argument("--dtype-policy", choices=["float32", "mixed_bfloat16", "mixed_float16"],
                         default="float32", help="precision to compute in")
-    checked = [  # name, type, default, what is accepted, the same in words
+    checked = [  # name, type, default, what is accepted (args is parsed by then), that in words
         ("epochs", int, 25, lambda n: 1 <= n < 2**31, "times to train on all images, at least 1"),
         ("batch-size", int, 250, lambda n: (1 if args.no_batch_norm else 2) <= n < 2**31,
          "images in a training step, at least 2, or 1 with --no-batch-norm"),
