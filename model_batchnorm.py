@@ -1,86 +1,74 @@
-"""Batch Normalization at work: a small convolutional network learns to read KMNIST.
+"""Batch Normalization (Ioffe and Szegedy 2015, arXiv:1502.03167) in a network that reads KMNIST.
 
-    python model_batchnorm.py             # 25 epochs, then test loss and test accuracy
-    python model_batchnorm.py --compare   # with and without Batch Normalization, side by side
-
-Batch Normalization: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
-KMNIST: Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718
+In training, the layer normalizes each channel with the mean and variance of the batch; afterwards
+with moving averages of these: average = momentum * average + (1 - momentum) * batch.
 """
 
 import argparse
+import hashlib
 import logging
-import math
 import os
-import signal
 import socket
 import sys
-import tempfile
-import threading
 import time
-from importlib.util import find_spec
-
-if __name__ == "__main__":  # Ctrl-C, even amid the slow imports, and "| head" leave no traceback
-    STATUS = {KeyboardInterrupt: 130, BrokenPipeError: 1}
-    sys.excepthook = lambda kind, *error: (
-        os._exit(STATUS[kind]) if kind in STATUS else sys.__excepthook__(kind, *error))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's own log; "0" shows it
+import types
+import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from extra_keras_datasets import kmnist
 from keras import layers
+from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
 
 
 def load_data(dataset="kmnist"):
-    """Load "kmnist", "k49", "mnist", "fashion_mnist" or, never from the network, "digits".
+    """Load "kmnist", "mnist", "fashion_mnist" or, which needs no internet, "digits".
 
     Returns (x_train, y_train), (x_test, y_test): images as float32 in [0, 1] of shape
-    (n, 28, 28, 1), their classes as integers from 0 of shape (n,).
-    Raises OSError when they cannot be had. Needs prepare() and "Where the data comes from", below.
+    (n, 28, 28, 1), classes as integers from 0 of shape (n,). Raises OSError if there is no data.
     """
-    data = load_digits() if dataset == "digits" else load_arrays(dataset)
-    (x_train, y_train), (x_test, y_test) = data
-    return (prepare(x_train), y_train), (prepare(x_test), y_test)
-
-
-def prepare(images):
-    """Turn uint8 images of shape (n, height, width) into float32 in [0, 1], with a channel axis."""
-    return np.divide(images[..., np.newaxis], 255, dtype="float32")  # one copy, not three
+    (x_train, y_train), (x_test, y_test) = LOADERS[dataset]()
+    x_train = np.divide(x_train[..., np.newaxis], 255, dtype="float32")  # one copy, not three
+    x_test = np.divide(x_test[..., np.newaxis], 255, dtype="float32")
+    return (x_train, y_train), (x_test, y_test)
 
 
 def settled_momentum(steps_per_epoch):
-    """Return a momentum with which the moving averages have settled after one epoch."""
-    # After k steps they still hold momentum ** k of their initial values, 0 and 1, which have
-    # nothing to do with the data. A thousandth is little enough: 66 steps with 0.9, 688 with Keras'
-    # default of 0.99. Not lower than need be, for they average about 1 / (1 - momentum) batches.
+    """Return a momentum with which the moving averages forget their initial values in an epoch."""
+    # After k steps they still hold momentum ** k of these, 0 and 1, which say nothing of the data.
+    # A thousandth is little enough: that takes 66 steps at 0.9, and 688 at Keras' default of 0.99.
+    # No lower than needed: they span about 1 / (1 - momentum) batches, and fewer are noisier.
     return min(0.9, 0.001 ** (1 / steps_per_epoch))
 
 
-def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
-    """Build the network, not yet compiled.
+def even_batch_size(num_images, batch_size):
+    """Return the largest size up to batch_size with which the last batch is at least half full."""
+    # The last batch has full weight in the moving averages, and validation follows it.
+    size = min(batch_size, 2 * num_images)  # with a larger one, the only batch would be emptier
+    while 0 < num_images % size < size / 2:
+        size -= 1
+    return size
 
-    input_shape: (height, width, channels), 10 x 10 pixels or more. batch_norm: whether with the
-    BatchNormalization layers. momentum: of their moving averages, see settled_momentum().
-    Returns a keras.Sequential: (n, height, width, channels) to (n, num_classes) probabilities.
-    """
-    # BatchNormalization is Keras' layer, made faster below: layers.BatchNormalization would do.
-    # data_format and dtype are given because keras.json and mixed precision change their defaults.
+
+def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
+    """Build the network, not yet compiled, from images to (n, num_classes) probabilities."""
     network = [
-        keras.Input(shape=input_shape),
-        layers.Conv2D(32, kernel_size=3, activation="relu", data_format="channels_last"),
-        BatchNormalization(momentum=momentum),
-        layers.MaxPooling2D(pool_size=2, data_format="channels_last"),
-        BatchNormalization(momentum=momentum),
-        layers.Conv2D(64, kernel_size=3, activation="relu", data_format="channels_last"),
-        BatchNormalization(momentum=momentum),
-        layers.MaxPooling2D(pool_size=2, data_format="channels_last"),
-        BatchNormalization(momentum=momentum),
-        layers.Flatten(data_format="channels_last"),
+        keras.Input(shape=input_shape),  # (height, width, channels), 10 x 10 pixels or more
+        layers.Conv2D(32, kernel_size=3, activation="relu"),
+        layers.BatchNormalization(momentum=momentum),
+        layers.MaxPooling2D(pool_size=2),
+        layers.BatchNormalization(momentum=momentum),
+        layers.Conv2D(64, kernel_size=3, activation="relu"),
+        layers.BatchNormalization(momentum=momentum),
+        layers.MaxPooling2D(pool_size=2),
+        layers.BatchNormalization(momentum=momentum),
+        layers.Flatten(),
         layers.Dense(256, activation="relu"),
-        BatchNormalization(momentum=momentum),
-        layers.Dense(num_classes, activation="softmax", dtype="float32"),
+        layers.BatchNormalization(momentum=momentum),
+        layers.Dense(num_classes, activation="softmax", dtype="float32"),  # in mixed precision, too
     ]
     if not batch_norm:
         network = [layer for layer in network if not isinstance(layer, layers.BatchNormalization)]
@@ -96,181 +84,164 @@ def train(model, x_train, y_train, epochs=25, batch_size=250, validation_split=0
                      validation_split=validation_split, **fit_options)
 
 
+def run(data, batch_norm=True, momentum=0.9, seed=1, build=build_model, callbacks=(), **options):
+    """Build, train and test one network, with this random seed and the data of load_data().
+
+    Returns the model and a dict: history, test_loss, test_accuracy, seconds per epoch, interrupted.
+    """
+    (x_train, y_train), (x_test, y_test) = data
+    tf.config.experimental.enable_op_determinism()  # the same seed gives the same result
+    keras.utils.set_random_seed(seed)
+    num_classes = int(max(y_train.max(), y_test.max())) + 1
+    model = build(x_train.shape[1:], num_classes, batch_norm, momentum)
+    use_fused_kernel(model)  # the same layers, faster: see below
+    history = keras.callbacks.History()  # fit() returns none when it is interrupted
+    interrupted = False
+    start = time.perf_counter()
+    try:
+        train(model, x_train, y_train, callbacks=[history, *callbacks], **options)
+    except KeyboardInterrupt:  # what has been learned by now is still tested and saved
+        interrupted = True
+    seconds = (time.perf_counter() - start) / max(1, len(history.history.get("loss", ())))
+    loss, accuracy = model.evaluate(x_test, y_test, batch_size=250, verbose=0)
+    return model, {"history": history.history, "seconds": seconds, "interrupted": interrupted,
+                   "test_loss": loss, "test_accuracy": accuracy}
+
+
 def main(argv=None):
     """Run the example with these options (None: the command line's); return the exit status."""
     args = parse_options(argv)
-    logging.basicConfig(format="%(message)s")  # else kmnist.load_data turns on all INFO messages
-    try:
-        data, remark = load_data(args.dataset or "kmnist"), ""
-    except OSError as error:
-        logging.error("%s\n--dataset digits needs no network.", error)
-        if args.dataset:
-            return 1
-        logging.error("Using scikit-learn's digits instead. --dataset kmnist insists on KMNIST.")
-        data, remark = load_data("digits"), " (digits, not KMNIST)"
-    (x_train, y_train), (x_test, y_test) = data
-
+    dataset, ((x_train, y_train), test) = load_or_digits(args.dataset)
+    x_train, y_train = x_train[:args.train_images], y_train[:args.train_images]
     num_training = int(len(x_train) * (1 - args.validation_split))  # Keras' own formula
-    # Batches as equal as can be: a last one of a few images would spoil the moving averages.
-    steps_per_epoch = math.ceil(num_training / args.batch_size)
-    batch_size = math.ceil(num_training / steps_per_epoch)
-    momentum = settled_momentum(steps_per_epoch) if args.momentum is None else args.momentum
-
-    tf.config.experimental.enable_op_determinism()  # the same seed gives the same result
-    num_classes = int(max(y_train.max(), y_test.max())) + 1
+    batch_size = even_batch_size(num_training, args.batch_size)
+    steps = int(np.ceil(num_training / batch_size))
+    momentum = settled_momentum(steps) if args.momentum is None else args.momentum
+    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    print(f"{dataset}: {num_training} training, {len(x_train) - num_training} validation and"
+          f" {len(test[0])} test images; {args.dtype_policy} on the {device};\n"
+          f"batch size {batch_size}, {steps} steps an epoch, momentum {momentum:.3g}")
+    keras.config.set_image_data_format("channels_last")  # a user's keras.json may differ
+    keras.config.set_dtype_policy(args.dtype_policy)
     results, written = {}, True
-    for batch_norm in (True, False) if args.compare else (not args.no_batch_norm,):
-        name = "with Batch Normalization" if batch_norm else "without Batch Normalization"
-        print(f"Training {name}", flush=True)
-        keras.utils.set_random_seed(args.seed)
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(args.dtype_policy)  # of the layers that are made now
-        model = build_model(x_train.shape[1:], num_classes, batch_norm, momentum)
-        keras.config.set_dtype_policy(policy)
-        ctrl_c, start = StopOnCtrlC(), time.perf_counter()
-        history = train(model, x_train, y_train, args.epochs, batch_size, args.validation_split,
-                        args.learning_rate, callbacks=[ctrl_c],
-                        verbose=1 if sys.stdout.isatty() else 2)  # a bar, or a line an epoch
-        seconds = (time.perf_counter() - start) / len(history.epoch)
-        if args.save and not results:
+    for name in args.networks:
+        print(f"Training {name} Batch Normalization", flush=True)
+        model, results[name] = run(
+            ((x_train, y_train), test), name == "with", momentum, args.seed, epochs=args.epochs,
+            batch_size=batch_size, validation_split=args.validation_split,
+            learning_rate=args.learning_rate, verbose=1 if sys.stdout.isatty() else 2)
+        if args.save and name == args.networks[0]:
             written = write(args.save, model.save)
-        ctrl_c.release()  # now that nothing trained can be lost
-        test = model.evaluate(x_test, y_test, batch_size=batch_size, verbose=0)
-        results[name] = {**history.history, "seconds": seconds, "test": test}
-        if model.stop_training:
+        if results[name]["interrupted"]:
             break
     if args.plot:
-        written &= write(args.plot, lambda path: plot(results, path))
-    if args.compare:
+        written &= write(args.plot, plot(results).savefig)
+    if len(args.networks) > 1:
         print(comparison(results))
-    loss, accuracy = next(iter(results.values()))["test"]  # with --compare, with the layers
-    print(f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}{remark}", flush=True)
-    return 1 if not written else 130 if model.stop_training else 0
+    one = results[args.networks[0]]
+    remark = "" if dataset in (args.dataset, "kmnist") else f" ({dataset}, not KMNIST)"
+    print(f"Test loss: {one['test_loss']:.4f} / Test accuracy: {one['test_accuracy']:.4f}{remark}")
+    return 1 if not written else (130 if results[name]["interrupted"] else 0)
 
 
-# Here the example ends. The rest only serves it, and can be skipped.
-# --- The same layer made faster ------------------------------------------------------------------
+# --- Here the example ends. What follows only serves it: first, a faster Batch Normalization -----
+def use_fused_kernel(model):
+    """Let the BatchNormalization layers of a built model train with TensorFlow's fused kernel.
 
-
-class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in less time.
-
-    Training normalises with the batch's mean and variance (Ioffe and Szegedy, algorithm 1, page 3),
-    inference with their moving averages (algorithm 2, page 4). The kernel takes float32, bfloat16,
-    float16 of (n, height, width, channels) or, reshaped, (n, features); Keras' own code the rest.
+    The results stay the same up to rounding; training takes less time. The layers stay Keras' own:
+    the model can be saved and copied like any other, and a copy runs Keras' own code again.
     """
-
-    # Saved as Keras' own layer, so that the file loads without this script. The price: pickle,
-    # inspect and help() take it for that layer, too.
-    __module__ = "keras.layers"
-
-    def call(self, inputs, training=None, mask=None):
-        rank = self.input_spec.ndim  # that of the inputs themselves may be unknown while tracing
-        if not (
-            keras.backend.backend() == "tensorflow" and self.variable_dtype == "float32"
-            and inputs.dtype in ("float32", "bfloat16", "float16") and rank in (2, 4)
-            and self.axis in (-1, rank - 1) and self.center and self.scale and mask is None
-            and self.trainable and not self.synchronized and not getattr(self, "renorm", False)
-        ):
-            return super().call(inputs, training=training, mask=mask)
-        channels = self.gamma.shape[0]
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs if rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels)),
-            scale=self.gamma, offset=self.beta, epsilon=self.epsilon, is_training=bool(training),
-            mean=self.moving_mean, variance=self.moving_variance)
-        if training:
-            # The kernel returns the variance over n - 1, as algorithm 2 has it; Keras that over n.
-            n = tf.cast(tf.size(inputs) // channels, "float32")
-            variance *= (n - 1) / n
-            for average, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                average.assign(average * self.momentum + batch * (1 - self.momentum))
-        return outputs if rank == 4 else tf.reshape(outputs, (-1, channels))
+    for layer in model.layers:
+        if type(layer) is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
+            layer.call = types.MethodType(fused_call, layer)
 
 
-# --- Where the data comes from -------------------------------------------------------------------
+def fused_call(layer, inputs, training=None, mask=None):
+    """Normalize (n, height, width, channels) or (n, features); leave all else to Keras' code."""
+    rank = layer.input_spec.ndim  # the inputs' own may be unknown in tracing
+    if not (training and layer.trainable and mask is None and rank in (2, 4)
+            and layer.axis in (-1, rank - 1) and layer.center and layer.scale
+            and layer.variable_dtype == "float32" and inputs.dtype == layer.compute_dtype
+            and not (layer.synchronized or getattr(layer, "renorm", False))):  # Keras 3.14 has it
+        return layers.BatchNormalization.call(layer, inputs, training=training, mask=mask)
+    channels = layer.gamma.shape[0]
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        inputs if rank == 4 else tf.reshape(inputs, (-1, 1, 1, channels)),
+        layer.gamma, layer.beta, epsilon=layer.epsilon)
+    # The kernel's variance is over n - 1, as algorithm 2 (page 4) has it; Keras' is over n.
+    n = tf.cast(tf.size(inputs, tf.int64) // channels, "float32")
+    variance *= (n - 1) / n
+    for average, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        average.assign(average * layer.momentum + batch * (1 - layer.momentum))
+    return outputs if rank == 4 else tf.reshape(outputs, (-1, channels))
 
+
+# --- Where the data comes from; KMNIST: Clanuwat et al. 2018, arXiv:1812.01718 -------------------
+HOST = "https://codh.rois.ac.jp/kmnist/dataset/kmnist"
+SHA256 = {"train_imgs": "11d69e17c8fd294905864aef177fd10c2185e5a3655f4da03d72ea5a64c17a72",
+          "train_labels": "a325c877035602cb9b9ba54f4194a2a1b5f718026a463db5b5e0cdc124c03720",
+          "test_imgs": "692d824896bec8f3c357ebf7a0fe904ed67ac632ce953d0b58f7fbef7bb27d87",
+          "test_labels": "660f13a4705431ea2a6391c41ecbe384cd0d932c595a101ec4f3b8989e785046"}
+MD5 = "8b8d14f1330c28e64011caded599b6c3"  # of the bytes of all 70,000 images, then all labels
 TIMEOUT = 15  # seconds without a byte after which a source is given up
-HOST = "https://codh.rois.ac.jp/kmnist/dataset"
-OPENML = "https://openml.org/data/v1/download/21388379/Kuzushiji-MNIST.arff"
-MD5 = {
-    OPENML: "e907c57cd14de74c228fdf82f3e5e7b1",
-    "kmnist_train_imgs": "a183fbc01ed9a345513b145673d3d0bb",
-    "kmnist_train_labels": "b0e1d240e8afec72b50437fc3bc5908a",
-    "kmnist_test_imgs": "dace6de62ca8b90843cc45366337d02e",
-    "kmnist_test_labels": "3ae489a79983d0fe386152684e3b5412",
-    "k49_train_imgs": "7ac088b20481cf51dcd01ceaab89d821",
-    "k49_train_labels": "44a8e1b893f81e63ff38d73cad420f7a",
-    "k49_test_imgs": "d352e201d846ce6b94f42c990966f374",
-    "k49_test_labels": "4da6f7a62e67a832d5eb1bd85c5ee448",
-}
-SIZES = {"kmnist": (60_000, 10_000), "k49": (232_365, 38_547)}  # training and test images
 
 
-def load_arrays(dataset):
-    """Load (images, labels) for training and for testing: uint8 (n, 28, 28), integers (n,)."""
-    home = os.path.join(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets")
-    cache = home if os.access(os.path.dirname(home), os.W_OK) else "/tmp/.keras/datasets"
+def load_or_digits(dataset):
+    """Load a data set or, if none is asked for, KMNIST, else digits; return its name, too."""
+    logging.basicConfig(format="%(message)s")  # else kmnist.load_data turns on all INFO messages
+    try:
+        return dataset or "kmnist", load_data(dataset or "kmnist")
+    except OSError as error:
+        if dataset:
+            sys.exit(f"{error}\n--dataset digits needs no network.")
+        logging.warning("%s\nUsing digits instead; --dataset kmnist insists on KMNIST.", error)
+        return "digits", load_data("digits")
+
+
+def load_kmnist():
+    """Load KMNIST from Keras' cache, which is filled from its host, or else from OpenML."""
+    try:  # Whatever kmnist.load_data misses there it would fetch over plain HTTP, and not check.
+        for name, sha256 in SHA256.items():
+            url = f"{HOST}/kmnist-{name.replace('_', '-')}.npz"
+            fill_cache(f"kmnist.npz_kmnist_{name}", url, sha256)
+        return fetch(kmnist.load_data, type="kmnist")
+    except OSError as error:
+        logging.warning("KMNIST could not be loaded: %s", error)
+    # dtype: scikit-learn's choice takes eight times the memory, and fails with pandas 3.
+    images, labels = fetch(datasets.fetch_openml, data_id=41982, as_frame=False, return_X_y=True,
+                           parser="pandas", read_csv_kwargs={"dtype": "uint8"})
+    if hashlib.md5(images.tobytes() + labels.tobytes()).hexdigest() != MD5:
+        raise OSError("KMNIST from OpenML is not what was published")
+    images = images.reshape(-1, 28, 28)
+    n = len(images) * 6 // 7  # the training images, which come first
+    return (images[:n], labels[:n]), (images[n:], labels[n:])
+
+
+def fill_cache(name, url, sha256):
+    """Have the file with this checksum in Keras' cache, fetched if need be; return its path."""
+    for home in os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "/tmp/.keras":
+        file = Path(home, "datasets", name).absolute()
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
+            # Copies it if Keras, say because it cannot write there, looks elsewhere.
+            return fetch(keras.utils.get_file, name, file.as_uri(), file_hash=sha256)
+    # Under a name of its own, so that nothing unfinished or unchecked is taken for the file.
+    part = fetch(keras.utils.get_file, f"{name}.{os.getpid()}.part", url, file_hash=sha256)
+    return Path(part).replace(Path(part).with_name(name))
+
+
+def fetch(function, *args, **kwargs):
+    """Call a library's function that may use the network; whatever it raises, raise OSError."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        if dataset in SIZES:
-            paths = fill_cache(dataset, cache, home)
-            # Else the loader might fetch them itself: over plain HTTP, and unchecked.
-            kmnist.get_file = lambda name, origin: paths[name.removeprefix("kmnist.npz_")]
-            data = kmnist.load_data(type=dataset)
-        else:
-            data = getattr(keras.datasets, dataset).load_data()
-        for images, labels in data:
-            if (images.dtype != "uint8" or images.shape != (*labels.shape, 28, 28)
-                    or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 255):
-                raise ValueError("not images of 28 x 28 bytes with a label from 0 to 255 each")
-    except Exception as error:  # keras.utils.get_file raises bare ones
-        raise OSError(f"{dataset} could not be loaded into {cache}: {error}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", "A network error")  # else scikit-learn goes on trying
+            return function(*args, **kwargs)
+    except Exception as error:  # all that keras.utils.get_file raises, for one
+        raise OSError(f"{function.__name__}: {error}") from error
     finally:
         socket.setdefaulttimeout(timeout)
-        kmnist.get_file = keras.utils.get_file
-    sizes = tuple(len(images) for images, _ in data)
-    if sizes != SIZES.get(dataset, sizes):
-        logging.warning("Not all of %s: %d training and %d test images", dataset, *sizes)
-    return data
-
-
-def fill_cache(dataset, cache, home):
-    """Fetch what is missing, checked; return the files' paths, in home or else in the cache."""
-    paths, missing = {}, []
-    for name in [name for name in MD5 if name.startswith(dataset)]:
-        place = home if os.path.exists(f"{home}/kmnist.npz_{name}") else cache
-        paths[name] = f"{place}/kmnist.npz_{name}"
-        try:
-            np.load(paths[name])["arr_0"]
-        except Exception as error:  # a damaged file makes zipfile and numpy raise many kinds
-            missing.append(name)
-            if os.path.exists(paths[name]):
-                logging.warning("%s cannot be read: %s", paths[name], error)
-    if not missing:
-        return paths
-    os.makedirs(cache, exist_ok=True)
-    # In a folder of its own, nothing unfinished or unchecked can be taken for a file of the cache.
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        own = {"cache_dir": folder, "cache_subdir": ""}
-        try:
-            for name in missing:
-                url = f"{HOST}/{dataset}/{name.replace('_', '-')}.npz"
-                os.replace(keras.utils.get_file(name, url, file_hash=MD5[name], **own), paths[name])
-        except Exception as error:
-            logging.warning("%s: %s", HOST, error)
-            if dataset != "kmnist":
-                raise
-            # OpenML has a row an image, its label at the end; the last seventh is for testing.
-            file = keras.utils.get_file("table", OPENML, file_hash=MD5[OPENML], **own)
-            table = np.loadtxt(file, dtype="uint8", comments=["@", "%"], delimiter=",")
-            train, test = np.split(table, [len(table) * 6 // 7])
-            for name in missing:
-                rows = train if "train" in name else test
-                array = rows[:, :-1].reshape(-1, 28, 28) if "imgs" in name else rows[:, -1]
-                np.savez_compressed(f"{folder}/{name}.npz", array)
-                os.replace(f"{folder}/{name}.npz", paths[name])
-    return paths
 
 
 def load_digits():
@@ -283,117 +254,95 @@ def load_digits():
     return (x_train, y_train), (x_test, y_test)
 
 
-# --- Ctrl-C, files and reports -------------------------------------------------------------------
+LOADERS = {"kmnist": load_kmnist, "digits": load_digits,
+           "mnist": lambda: fetch(keras.datasets.mnist.load_data),
+           "fashion_mnist": lambda: fetch(keras.datasets.fashion_mnist.load_data)}
 
-
-class StopOnCtrlC(keras.callbacks.Callback):
-    """Ends the training after the current batch at the first Ctrl-C, the program at the second."""
-
-    def on_train_begin(self, logs=None):
-        # A signal that is ignored, as in a shell's background job, or that others handle is left
-        # alone; and Python lets only the main thread handle any.
-        free = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if free and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self.stop)
-
-    def stop(self, signum, frame):
-        self.model.stop_training = True
-        self.release()
-
-    def release(self):
-        if signal.getsignal(signal.SIGINT) == self.stop:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
+# --- Files, reports and options ------------------------------------------------------------------
 def write(path, save):
-    """Call save(path), or if that fails save(a temporary path); return whether path is written."""
-    spare = os.path.join(tempfile.gettempdir(), f"{os.getpid()}-{os.path.basename(path)[-99:]}")
-    for target, remedy in (path, f"; writing {spare} instead"), (spare, ""):
-        try:
-            save(target)
-            return target == path
-        except Exception as error:  # on a full disk HDF5 raises one kind, matplotlib another
-            logging.error("%s could not be written: %s%s", target, error, remedy)
-    return False
+    """Call save(path); return whether that went well, and say why if not."""
+    try:
+        save(path)
+        return True
+    except Exception as error:  # on a full disk HDF5 raises one kind, matplotlib another
+        logging.error("%s could not be written: %s", path, error)
+        return False
 
 
-def comparison(results, target=0.9):
-    """Return a table with a column for each network of results, main()'s measurements."""
-    columns = [["", "Test accuracy", "Test loss", "Best validation accuracy (epoch)",
-                f"Epochs to {target:.0%} validation accuracy", "Seconds an epoch"]]
+def comparison(results):
+    """Return a table of main()'s results, a row for each network, less than 80 wide."""
+    table = "         test accuracy  test loss  best validation (epoch)  first 97 %  s/epoch"
     for name, result in results.items():
-        accuracy = result.get("val_accuracy", [])
-        best = f"{max(accuracy):.4f} ({accuracy.index(max(accuracy)) + 1})" if accuracy else "-"
-        passed = [epoch for epoch, value in enumerate(accuracy, 1) if value >= target]
-        columns.append([name, f"{result['test'][1]:.4f}", f"{result['test'][0]:.4f}", best,
-                        min(passed, default="never" if accuracy else "-"),
-                        f"{result['seconds']:.2f}"])
-    return "\n".join(f"{label:<34}" + "".join(f"{cell:>30}" for cell in cells)
-                     for label, *cells in zip(*columns))
+        curve = result["history"].get("val_accuracy", [])
+        best = f"{max(curve):.4f} ({curve.index(max(curve)) + 1})" if curve else "-"
+        reached = next((epoch for epoch, value in enumerate(curve, 1) if value >= 0.97), "-")
+        table += (f"\n{name:8}{result['test_accuracy']:14.4f}{result['test_loss']:11.4f}{best:>25}"
+                  f"{reached:>12}{result['seconds']:9.2f}")
+    return table
 
 
-def plot(results, path):
-    """Draw accuracy and loss over the epochs into a file."""
-    from matplotlib.figure import Figure  # no pyplot, so no display is needed
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+def plot(results):
+    """Return a matplotlib Figure of main()'s results: accuracy and loss over the epochs."""
+    figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss")):
-        for (name, result), look in zip(results.items(), ("C0o", "C1s")):
-            for kind, key, line in ("training", "", "--"), ("validation", "val_", "-"):
-                if curve := result.get(key + quantity):
-                    axes.plot(range(1, len(curve) + 1), curve, look + line, label=f"{kind}, {name}")
-        axes.set(xlabel="Epoch", ylabel=quantity.capitalize())
+        for name, result in results.items():
+            for key, look in ((quantity, "o--"), (f"val_{quantity}", "s-")):
+                curve = result["history"].get(key, [])
+                axes.plot(range(1, len(curve) + 1), curve, look, label=f"{key}, {name} the layers")
+        axes.set(xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
-    figure.savefig(path, dpi=150)
-
-
-# --- Options: what could only fail after training is refused before it ---------------------------
+    return figure
 
 
 def parse_options(argv):
-    """Return the options; exit with status 2, saying what is accepted, where that is not met."""
-    parser = argparse.ArgumentParser(description="Batch Normalization at work, on KMNIST.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--dataset", choices=["kmnist", "k49", "mnist", "fashion_mnist", "digits"],
-                        help="what to learn; None: kmnist, or digits where that cannot be had")
-    parser.add_argument("--dtype-policy", choices=["float32", "mixed_bfloat16", "mixed_float16"],
-                        default="float32", help="precision to compute in")
-    checked = [  # name, type, default, what is accepted (args is parsed by then), that in words
-        ("epochs", int, 25, lambda n: 1 <= n < 2**31, "times to train on all images, at least 1"),
-        ("batch-size", int, 250, lambda n: (1 if args.no_batch_norm else 2) <= n < 2**31,
-         "images in a training step, at least 2, or 1 with --no-batch-norm"),
-        ("learning-rate", float, 0.001, lambda x: 0 < x < math.inf, "Adam's, above 0"),
-        ("validation-split", float, 0.2, lambda x: x == 0 or 0.001 <= x <= 0.999,
-         "share of the images to validate with, 0 or from 0.001 to 0.999"),
-        ("momentum", float, None, lambda x: 0 <= x < 1,
-         "of the moving averages, at least 0 and below 1; None: one that lets them settle early"),
-        ("seed", int, 1, lambda n: 0 <= n < 2**32, "of all random numbers, from 0 to 4294967295"),
-        ("save", str, None, lambda p: can_write(p, ".keras"), "a .keras file that can be written"),
-        ("plot", str, None,
-         lambda p: find_spec("matplotlib") and can_write(p, ".png", ".svg", ".pdf"),
-         "a .png, .svg or .pdf file that can be written, for the curves; needs matplotlib"),
-    ]
-    for name, kind, default, _, text in checked:
-        parser.add_argument(f"--{name}", type=kind, default=default, help=text)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--no-batch-norm", action="store_true", help="leave the layers out")
-    group.add_argument("--compare", action="store_true", help="train with and without, and compare")
-    args = parser.parse_args(argv)
-    for name, _, _, is_accepted, text in checked:
-        value = getattr(args, name.replace("-", "_"))
-        if value is not None and not is_accepted(value):
-            parser.error(f"argument --{name}: {text}; not {value}")
-    return args
+    """Return the options; exit with status 2 where they could only fail after the training."""
+    parser = argparse.ArgumentParser(description="Batch Normalization at work, on KMNIST.")
+    option, default = parser.add_argument, "(default: %(default)s)"
+    option("--dataset", choices=LOADERS, help="default: kmnist, or digits where that cannot be had")
+    option("--train-images", type=number(int, 20), help="only the first so many (default: all)")
+    option("--epochs", type=number(int, 1), default=25, help=f"times to train on them {default}")
+    option("--batch-size", type=number(int, 2), default=250, help=f"images a step {default}")
+    option("--learning-rate", type=number(float, 1e-9), default=0.001, help=f"Adam's {default}")
+    option("--validation-split", type=number(float, 0.001, 0.9, also=0), default=0.2,
+           help=f"share of the training images to validate with, 0 for none {default}")
+    option("--momentum", type=number(float, 0, 0.999999), help="default: 0.9, or less if need be")
+    option("--seed", type=number(int, 0, 2**32 - 1), default=1, help=f"random numbers' {default}")
+    option("--dtype-policy", choices=["float32", "mixed_bfloat16", "mixed_float16"], metavar="NAME",
+           default="float32", help=f"float32, mixed_bfloat16 or mixed_float16 {default}")
+    option("--save", type=writable(".keras"), help="file for the trained network")
+    option("--plot", type=writable(".png", ".svg", ".pdf"), help="file for the curves")
+    networks = parser.add_mutually_exclusive_group()
+    networks.add_argument("--no-batch-norm", dest="networks", action="store_const",
+                          default=["with"], const=["without"], help="leave the layers out")
+    networks.add_argument("--compare", dest="networks", action="store_const",
+                          const=["with", "without"], help="train with and without them")
+    return parser.parse_args(argv)
 
 
-def can_write(path, *suffixes):
-    """Tell whether a path has one of the suffixes and can be written."""
-    folder = os.path.dirname(os.path.realpath(path))
-    try:
-        with open(path, "ab") if os.path.exists(path) else tempfile.TemporaryFile(dir=folder):
-            return os.path.splitext(path)[1] in suffixes
-    except OSError:
-        return False
+def number(convert, low, high=2**31 - 1, also=None):
+    """Return a type for argparse: a number from low to high, or the one that is allowed, too."""
+    def number(text):  # argparse names it: "invalid number value"
+        if low <= convert(text) <= high or convert(text) == also:
+            return convert(text)
+        raise argparse.ArgumentTypeError(f"from {low} to {high}, not {text}")
+    return number
+
+
+def writable(*suffixes):
+    """Return a type for argparse: the path of a file with one of the suffixes."""
+    def path(text):
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"a {', '.join(suffixes)} file, not {text}")
+        is_new = not os.path.exists(text)
+        try:
+            open(text, "ab").close()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"cannot be written: {error}") from error
+        if is_new:
+            os.remove(os.path.realpath(text))
+        return text
+    return path
 
 
 if __name__ == "__main__":
