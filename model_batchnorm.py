@@ -1,7 +1,7 @@
 """Batch Normalization (Ioffe and Szegedy 2015, arXiv:1502.03167) in a network that reads KMNIST.
 
 In training, the layer normalizes each channel with the mean and variance of the batch; afterwards
-with moving averages of these: average = momentum * average + (1 - momentum) * batch.
+with moving averages of these: average = momentum * average + (1 - momentum) * the batch's.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def settled_momentum(steps_per_epoch):
 
 def even_batch_size(num_images, batch_size):
     """Return the largest size up to batch_size with which the last batch is at least half full."""
-    # The last batch has full weight in the moving averages, and validation follows it.
-    size = min(batch_size, 2 * num_images)  # with a larger one, the only batch would be emptier
+    # Validation follows the last batch, which counts as much in the averages as a full one.
+    size = min(batch_size, 2 * num_images)  # where the loop would come to, one by one
     while 0 < num_images % size < size / 2:
         size -= 1
     return size
@@ -68,7 +68,7 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
         layers.Flatten(),
         layers.Dense(256, activation="relu"),
         layers.BatchNormalization(momentum=momentum),
-        layers.Dense(num_classes, activation="softmax", dtype="float32"),  # in mixed precision, too
+        layers.Dense(num_classes, activation="softmax", dtype="float32"),  # even in mixed precision
     ]
     if not batch_norm:
         network = [layer for layer in network if not isinstance(layer, layers.BatchNormalization)]
@@ -124,7 +124,7 @@ def main(argv=None):
     keras.config.set_image_data_format("channels_last")  # a user's keras.json may differ
     keras.config.set_dtype_policy(args.dtype_policy)
     results, written = {}, True
-    for name in args.networks:
+    for name in args.networks:  # "with", "without", or both
         print(f"Training {name} Batch Normalization", flush=True)
         model, results[name] = run(
             ((x_train, y_train), test), name == "with", momentum, args.seed, epochs=args.epochs,
@@ -139,7 +139,7 @@ def main(argv=None):
     if len(args.networks) > 1:
         print(comparison(results))
     one = results[args.networks[0]]
-    remark = "" if dataset in (args.dataset, "kmnist") else f" ({dataset}, not KMNIST)"
+    remark = " (digits, not KMNIST)" if dataset == "digits" and not args.dataset else ""
     print(f"Test loss: {one['test_loss']:.4f} / Test accuracy: {one['test_accuracy']:.4f}{remark}")
     return 1 if not written else (130 if results[name]["interrupted"] else 0)
 

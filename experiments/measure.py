@@ -39,10 +39,11 @@ STATISTICS_BATCHES = 60  # training batches of 250 over which statistics are rec
 
 
 def all_settings():
-    """Return the settings by name: the network, the epochs, what differs from the default run, and
+    """Return the settings by name: each a dict of what the run is to be and to note.
 
-    seeds: the runs are made with the seeds 1 to this one. after: test after these epochs, too,
-    statistics: and with three kinds of statistics. percentiles: follow the last layer's input.
+    network, epochs, and what differs from the default run; seeds: the runs are made with the seeds
+    1 to this one; after: test after these epochs, too; statistics: do so with three kinds of
+    statistics; percentiles: follow the last layer's input.
     """
     settings = {}
 
@@ -95,9 +96,9 @@ def load(dataset):
 
 def run(setting, seed, data):
     """Make one run; return its results, as they stand in a line of results.jsonl."""
+    keras.config.set_dtype_policy(setting.get("dtype_policy", "float32"))
     if "frozen" in setting:
         return run_frozen(setting, seed, data)
-    keras.config.set_dtype_policy(setting.get("dtype_policy", "float32"))
     after = Snapshots(data, setting.get("after", ()), setting.get("statistics"))
     followed = Percentiles(data) if setting.get("percentiles") and seed <= 3 else None
     model, results = run_to_the_end(
@@ -105,7 +106,7 @@ def run(setting, seed, data):
         build=networks.BUILD.get(setting["network"], model_batchnorm.build_model), verbose=0,
         callbacks=[callback for callback in (after, followed) if callback],
         **train_options(setting, data))
-    results |= {"parameters": model.count_params(), "cpu_seconds": after.cpu_seconds}
+    results["parameters"] = model.count_params()
     if after.results:
         results["after"] = after.results
     if followed:
@@ -132,18 +133,14 @@ def train_options(setting, data, validation_split=0.2):
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Tests the network after some of the epochs; notes the CPU seconds that each epoch takes."""
+    """Tests the network after some of the epochs."""
 
     def __init__(self, data, epochs, statistics):
         super().__init__()
         self.data, self.epochs, self.statistics = data, epochs, statistics
-        self.cpu_seconds, self.results = [], {}
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.process_time()
+        self.results = {}
 
     def on_epoch_end(self, epoch, logs=None):
-        self.cpu_seconds.append(time.process_time() - self.start)
         if epoch + 1 not in self.epochs:
             return
         (x_train, _), (x_test, y_test) = self.data
@@ -219,7 +216,7 @@ class Percentiles(keras.callbacks.Callback):
         self.step += 1
         if self.step > PERCENTILE_STEPS or self.step % 10 and self.step != 1:
             return
-        averages = [(weight, np.array(weight)) for weight in self.model.non_trainable_weights]
+        averages = [(weight, weight.numpy()) for weight in self.model.non_trainable_weights]
         values = np.array(self.inputs(self.images, training=True))
         for weight, value in averages:
             weight.assign(value)  # as if the images had not been seen

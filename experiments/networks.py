@@ -131,8 +131,8 @@ BUILD = {
     "after ReLU": after_relu,
     "before ReLU": before_relu,
     "before ReLU, no bias": before_relu_no_bias,
-    "renorm": in_its_place(lambda momentum: layers.BatchNormalization(momentum=momentum,
-                                                                      renorm=True)),
+    # The moving averages' momentum has to be that of renorm's own, 0.99: Keras' default for both.
+    "renorm": in_its_place(lambda momentum: layers.BatchNormalization(renorm=True)),
     "GroupNormalization": in_its_place(lambda momentum: layers.GroupNormalization(groups=8)),
     "LayerNormalization": in_its_place(lambda momentum: layers.LayerNormalization()),
     "dropout": dropout,

@@ -23,19 +23,23 @@ class Results:
         for line in sorted(lines, key=lambda line: line["seed"]):
             self.runs.setdefault(line["setting"], []).append(line)
 
-    def get(self, setting, function):
-        """Return function(run) of each run of the setting, but for those that lack it."""
+    def get(self, setting, function, seeds=3):
+        """Return function(run) of the setting's runs with these seeds, but for those that lack it.
+
+        seeds is how many: what is compared has to have the same seeds, though the default run has
+        more of them than the others.
+        """
         values = []
-        for run in self.runs.get(setting, []):
+        for run in self.runs.get(setting, [])[:seeds]:
             try:
                 values.append(function(run))
             except (KeyError, IndexError):  # a run of fewer epochs, say
                 pass
         return values
 
-    def seeds(self, *settings):
-        """Return the number of seeds behind the settings, "-" for none."""
-        numbers = [len(self.runs.get(setting, [])) for setting in settings]
+    def seeds(self, *settings, seeds=3):
+        """Return the number of seeds behind the settings."""
+        numbers = [len(self.runs.get(setting, [])[:seeds]) for setting in settings]
         low, high = min(numbers), max(numbers)
         return f"{low}" if low == high else f"{low} to {high}"
 
@@ -65,10 +69,6 @@ def test(run):
 
 def last_validation(run):
     return run["history"]["val_accuracy"][-1]
-
-
-def cpu_seconds(run):
-    return min(run["cpu_seconds"][1:] or run["cpu_seconds"])
 
 
 def summary(values):
@@ -114,9 +114,9 @@ def tables(results):
     rows = []
     for network, name in NAMES.items():
         setting = f"{network}, 25 epochs"
-        rows.append([name, *(summary(get(setting, validation(epoch))) for epoch in (1, 5, 25)),
-                     extent(get(setting, first_epoch)), summary(get(setting, test)),
-                     results.seeds(setting)])
+        rows.append([name, *(summary(get(setting, validation(epoch), 5)) for epoch in (1, 5, 25)),
+                     extent(get(setting, first_epoch, 5)), summary(get(setting, test, 5)),
+                     results.seeds(setting, seeds=5)])
     made["default"] = table(
         ["network", "validation accuracy after epoch 1", "after 5", "after 25",
          "first epoch with 0.97", "test accuracy after 25", "seeds"], rows)
@@ -124,26 +124,29 @@ def tables(results):
     rows = []
     for rate in LEARNING_RATES:
         names = [rate_setting(network, rate) for network in NAMES]
-        rows.append([rate, *(summary(get(name, validation(10))) for name in names),
+        rows.append([rate, *(extent(get(name, first_epoch)) for name in names),
+                     *(summary(get(name, validation(10))) for name in names),
                      *(summary(get(name, test_after(10))) for name in names),
                      results.seeds(*names)])
     made["rates"] = table(
-        ["learning rate", "validation accuracy with", "without", "test accuracy with", "without",
-         "seeds"], rows)
+        ["learning rate", "first epoch with 0.97, with the layers", "without",
+         "validation accuracy after 10, with the layers", "without",
+         "test accuracy, with the layers", "without", "seeds"], rows)
     made["best rate"] = best_rate(results)
 
     rows = []
     for rate in LEARNING_RATES:
         names = [rate_setting(network, rate) for network in NAMES]
         rows.append([rate, *(every(get(name, dead_after(10))) for name in names),
-                     every(get(names[1], test_after(10))[:3])])
+                     every(get(names[1], test_after(10)))])
     made["dead"] = table(
-        ["learning rate", "share of dead units with, seed by seed", "without",
-         "test accuracy without"], rows)
+        ["learning rate", "share of dead units, with the layers", "without",
+         "test accuracy, without"], rows)
 
     rows = []
     for label, setting, epoch in (
-            ("learning rate 0.001, 25 epochs", "with, 25 epochs", 25),
+            ("the default run, 5 epochs", "with, 25 epochs", 5),
+            ("the default run, 25 epochs", "with, 25 epochs", 25),
             ("learning rate 0.1, 5 epochs", "with, learning rate 0.1, 10 epochs", 5),
             ("learning rate 0.1, 10 epochs", "with, learning rate 0.1, 10 epochs", 10),
             ("momentum 0.99, 2 epochs", "with, momentum 0.99, 5 epochs", 2),
@@ -152,7 +155,7 @@ def tables(results):
             ("batch size 2, 10,000 images, 3 epochs", "with, batch size 2, 3 epochs", 3)):
         kinds = [get(setting, lambda run: run["after"][str(epoch)]["statistics"][kind])
                  for kind in ("moving", "batch", "recomputed")]
-        rows.append([label, *(every(values[:3]) for values in kinds)])
+        rows.append([label, *(every(values) for values in kinds)])
     made["statistics"] = table(
         ["trained with", "test accuracy with the moving averages", "each test batch's statistics",
          "recomputed statistics"], rows)
@@ -170,8 +173,8 @@ def tables(results):
         rows.append([size, *(summary(get(name, last_validation)) for name in names),
                      *(summary(get(name, test)) for name in names), results.seeds(*names)])
     made["small batches"] = table(
-        ["batch size", "validation accuracy with", "without", "test accuracy with", "without",
-         "seeds"], rows)
+        ["batch size", "validation accuracy, with the layers", "without",
+         "test accuracy, with the layers", "without", "seeds"], rows)
 
     rows = []
     for policy, setting in (("float32", "with, 25 epochs"),
@@ -217,7 +220,6 @@ def question_tables(results):
     places = {"after ReLU and after pooling, five layers, as in the script": "with",
               "after ReLU, three layers": "after ReLU",
               "before ReLU, three layers, as in the paper": "before ReLU", "none": "without"}
-    unit = get("without, 25 epochs", cpu_seconds)
     rows = []
     for label, network in places.items():
         cells = []
@@ -230,15 +232,10 @@ def question_tables(results):
         for setting in settings:
             cells += [summary(get(setting, validation(5))), summary(get(setting, tested))]
         parameters = get(settings[0], lambda run: f"{run['parameters']:,}")
-        seconds = get(settings[0], cpu_seconds)
-        cost = "-"
-        if unit and seconds:
-            cost = f"{statistics.mean(seconds) / statistics.mean(unit):.2f}"
-        rows.append([label, *cells, (parameters or ["-"])[0], cost, results.seeds(*settings)])
+        rows.append([label, *cells, (parameters or ["-"])[0], results.seeds(*settings)])
     made["placement"] = table(
         ["BatchNormalization", "learning rate 0.001: validation accuracy", "test accuracy",
-         "learning rate 0.01: validation accuracy", "test accuracy", "parameters",
-         "CPU time of an epoch, none = 1", "seeds"], rows)
+         "learning rate 0.01: validation accuracy", "test accuracy", "parameters", "seeds"], rows)
 
     rows = []
     for label, setting in (("with biases", "before ReLU, learning rate 0.001, 5 epochs"),

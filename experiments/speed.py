@@ -9,11 +9,12 @@ memory is that of a process of its own for each way, which prepares the images, 
 and evaluates: there the straightforward way reshapes, converts and divides the images in three
 steps and evaluates in Keras' default batches. The images are noise: speed does not depend on what
 they show.
+
+A second table has this project's way with the layers in other places, and with none.
 """
 
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -23,12 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import keras
 import measure
+import networks
 import numpy as np
 import tensorflow as tf
 
 import model_batchnorm
 
 WAYS = "straightforward", "this project", "with mixed_bfloat16"
+PLACES = {"no layers": "without", "three, after ReLU": "after ReLU",
+          "three, before ReLU": "before ReLU", "five, as in the script": "with"}
 SIZES = 10_000, 60_000  # images
 EPOCHS = 5  # of each way and size that are measured, after one that is not
 BATCH_SIZE = 250
@@ -50,11 +54,12 @@ def prepare(way, images):
     return images
 
 
-def build(way):
-    """Build and compile the network."""
+def build(way="this project", network="with"):
+    """Build and compile a network."""
     keras.utils.set_random_seed(1)
     keras.config.set_dtype_policy("mixed_bfloat16" if "bfloat16" in way else "float32")
-    model = model_batchnorm.build_model((28, 28, 1), 10)
+    function = networks.BUILD.get(network, model_batchnorm.build_model)
+    model = function((28, 28, 1), 10, network != "without", 0.9)
     if way != "straightforward":
         model_batchnorm.use_fused_kernel(model)
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -68,17 +73,16 @@ def epoch(model, x, y):
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def seconds(number):
-    """Return for each way the (CPU, wall) seconds of its epochs on a number of images."""
+def seconds(models, number):
+    """Return for each of the models the (CPU, wall) seconds of its epochs on a number of images."""
     images, y = noise(number)
     x = prepare("this project", images)
-    models = {way: build(way) for way in WAYS}
-    for model in models.values():
+    for model in models:
         epoch(model, x, y)  # traces the graph
-    measured = {way: [] for way in WAYS}
+    measured = [[] for _ in models]
     for _ in range(EPOCHS):
-        for way, model in models.items():
-            measured[way].append(epoch(model, x, y))
+        for times, model in zip(measured, models):
+            times.append(epoch(model, x, y))
     return measured
 
 
@@ -114,26 +118,40 @@ def bfloat16():
     return f"bfloat16 arithmetic: {', '.join(found) or 'none that is known of'}"
 
 
+def print_row(label, unit, values):
+    """Print a row of a table: each value and, in brackets, its ratio to the first."""
+    cells = [f"{value:.2f} {unit} ({value / values[0]:.2f})" for value in values]
+    print(f"| {label} | {' | '.join(cells)} |", flush=True)
+
+
+def print_head(labels):
+    """Print the head of a table."""
+    print(f"\n| an epoch, validation included | {' | '.join(labels)} |")
+    print("|---" * (1 + len(labels)) + "|")
+
+
+def print_seconds(models, number):
+    """Print the rows for the models' epochs on a number of images."""
+    measured = seconds(models, number)
+    for kind, name in enumerate(("CPU", "wall")):
+        # The best, for what else the machine does only ever adds to it.
+        values = [min(epoch[kind] for epoch in epochs) for epochs in measured]
+        print_row(f"{number:,} images, {name} time", "s", values)
+
+
 def main():
     print(f"{measure.machine()}; {bfloat16()}; {platform.system()}; Python"
           f" {platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__};"
-          f" batch size {BATCH_SIZE}, {EPOCHS} epochs each, alternating\n")
-    print(f"| an epoch, validation included | {' | '.join(WAYS)} |")
-    print("|---" * (1 + len(WAYS)) + "|")
-
-    def row(label, unit, values):
-        cells = [f"{value:.2f} {unit} ({value / values[0]:.2f})" for value in values]
-        print(f"| {label} | {' | '.join(cells)} |", flush=True)
-
+          f" batch size {BATCH_SIZE}, the best of {EPOCHS} epochs each, alternating")
+    print_head(WAYS)
     # Memory first: on Linux a process' peak is at least what its parent uses when it starts it.
     for number in SIZES if os.name == "posix" else ():
-        row(f"{number:,} images, peak memory", "GB", [peak_memory(way, number) for way in WAYS])
+        print_row(f"{number:,} images, peak memory", "GB",
+                  [peak_memory(way, number) for way in WAYS])
     for number in SIZES:
-        measured = seconds(number)
-        for kind, name in enumerate(("CPU", "wall")):
-            for summary, of in ("best", min), ("median", statistics.median):
-                values = [of(times[kind] for times in measured[way]) for way in WAYS]
-                row(f"{number:,} images, {name} time, {summary}", "s", values)
+        print_seconds([build(way) for way in WAYS], number)
+    print_head(PLACES)
+    print_seconds([build(network=network) for network in PLACES.values()], SIZES[0])
 
 
 if __name__ == "__main__":
