@@ -75,8 +75,9 @@ def all_settings():
                 data="first 10,000", statistics=network == "with" and batch_size <= 4, after=[3])
     for batch_size in 4, 2:
         for network in "before ReLU", "renorm", "GroupNormalization", "LayerNormalization":
-            add(network, f"batch size {batch_size}", epochs=3, batch_size=batch_size,
-                data="first 10,000")
+            if network != "renorm" or hasattr(layers.BatchNormalization(), "renorm"):  # Keras 3.14
+                add(network, f"batch size {batch_size}", epochs=3, batch_size=batch_size,
+                    data="first 10,000")
     return settings
 
 
@@ -85,7 +86,11 @@ def all_settings():
 
 def load(dataset):
     """Return what a setting's "data" may name: the data, its first 10,000 images, or it pooled."""
-    (x_train, y_train), (x_test, y_test) = everything = model_batchnorm.load_data(dataset)
+    try:
+        everything = model_batchnorm.load_data(dataset)
+    except OSError as error:
+        sys.exit(str(error))
+    (x_train, y_train), (x_test, y_test) = everything
     x, y = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
     order = np.random.default_rng(0).permutation(len(x))
     train, test = np.split(order, [len(x_train)])
@@ -284,8 +289,15 @@ def machine():
 
 def read(file):
     """Return the results by (setting's name, seed)."""
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
     return {(line["setting"], line["seed"]): line for line in map(json.loads, lines)}
+
+
+def made(settings, dataset, file):
+    """Return the (setting's name, seed) of the file's runs on this data, with all their epochs."""
+    return {(name, seed) for (name, seed), line in read(file).items()
+            if name in settings and line["dataset"] == dataset
+            and len(line["history"]["loss"]) == settings[name]["epochs"]}
 
 
 def make_runs(settings, dataset, backwards, file):
@@ -295,7 +307,7 @@ def make_runs(settings, dataset, backwards, file):
             if seed <= settings[name]["seeds"]]
     # After two seeds each, the script's own networks come before the others.
     runs.sort(key=lambda run: run[1] > 2 and 1 + (settings[run[0]]["network"] not in report.NAMES))
-    todo = [run for run in runs if run not in read(file)]
+    todo = [run for run in runs if run not in made(settings, dataset, file)]
     print(f"{len(runs)} runs, {len(todo)} of them to make", flush=True)
     if not todo:
         return
@@ -303,7 +315,7 @@ def make_runs(settings, dataset, backwards, file):
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__,
                 "keras": keras.__version__}
     for number, (name, seed) in enumerate(todo, 1):
-        if (name, seed) in read(file):  # by now, from the other process
+        if (name, seed) in made(settings, dataset, file):  # by now, from the other process
             continue
         setting = settings[name]
         begin = time.monotonic()
@@ -312,7 +324,7 @@ def make_runs(settings, dataset, backwards, file):
         line = {"setting": name, "seed": seed, **rounded(results), "dataset": dataset,
                 "minutes": rounded((time.monotonic() - begin) / 60), **versions,
                 "machine": machine()}
-        with file.open("a") as lines:
+        with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
         print(f"{number}/{len(todo)}: {name}, seed {seed}: {line['test_accuracy']:.4f};"
               f" {minutes_left(todo, read(file)):.0f} minutes left", flush=True)
@@ -331,9 +343,10 @@ def write_report(folder):
     tables = report.tables(results)
     readme = folder / "README.md"
     if not readme.exists():
-        readme.write_text("".join(f"<!-- table: {name} -->\n\n<!-- end -->\n\n" for name in tables))
+        empty = "".join(f"<!-- table: {name} -->\n\n<!-- end -->\n\n" for name in tables)
+        readme.write_text(empty, encoding="utf-8")
     for file in [readme, HERE.parent / "README.md"] if folder == HERE else [readme]:
-        file.write_text(report.fill(file.read_text(), tables))
+        file.write_text(report.fill(file.read_text("utf-8"), tables), "utf-8", newline="\n")
     report.draw_learning_rates(results, folder / "learning_rates.png")
     report.draw_curves(results, folder / "curves.png")
     report.draw_percentiles(results, folder / "percentiles.png")
@@ -342,29 +355,41 @@ def write_report(folder):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0],
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT",
-                        help="only the settings whose names contain one of these")
-    parser.add_argument("--dataset", default="kmnist", help="one of the script's")
-    parser.add_argument("--seeds", type=int, default=5, help="at most so many of each setting")
-    parser.add_argument("--epochs", type=int, default=25, help="at most so many of each run")
+                        help="only the settings whose names contain one of these (default: all)")
+    parser.add_argument("--dataset", default="kmnist", choices=model_batchnorm.LOADERS,
+                        help="default: kmnist")
+    parser.add_argument("--seeds", type=model_batchnorm.number(int, 1), default=5,
+                        help="at most so many of each setting (default: 5)")
+    parser.add_argument("--epochs", type=model_batchnorm.number(int, 1), default=25,
+                        help="at most so many of each run (default: 25)")
     parser.add_argument("--backwards", action="store_true",
                         help="each seed's last setting first, for a second process beside this one")
-    parser.add_argument("--folder", type=Path, default=HERE, help="of results, tables and figures")
+    parser.add_argument("--folder", type=Path, default=HERE,
+                        help="of results, tables and figures (default: this script's)")
     args = parser.parse_args(argv)
-    args.folder.mkdir(parents=True, exist_ok=True)
-    settings = {name: setting for name, setting in all_settings().items()
+    settings = all_settings()
+    for text in args.only:
+        if not any(text in name for name in settings):
+            parser.error(f"no setting's name contains {text!r}")
+    if args.folder.resolve() == HERE and (args.dataset != "kmnist" or args.epochs < 25):
+        parser.error("other data or fewer epochs need a --folder of their own")
+    settings = {name: setting for name, setting in settings.items()
                 if any(text in name for text in args.only)}
     for setting in settings.values():
         setting["seeds"] = min(setting["seeds"], args.seeds)
         setting["epochs"] = min(setting["epochs"], args.epochs)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    status = 0
     try:
         make_runs(settings, args.dataset, args.backwards, args.folder / "results.jsonl")
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same command goes on from here.")
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        status = 130
     write_report(args.folder)
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

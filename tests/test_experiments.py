@@ -9,7 +9,7 @@ from conftest import ROOT
 @pytest.mark.parametrize("file", ["README.md", "experiments/README.md"])
 def test_the_tables_of_the_readmes_are_those_of_the_runs(file):
     runs = measure.read(ROOT / "experiments" / "results.jsonl")
-    text = (ROOT / file).read_text()
+    text = (ROOT / file).read_text("utf-8")
     assert "<!-- table: default -->\n| network |" in text
     assert report.fill(text, report.tables(report.Results(runs.values()))) == text
 

@@ -108,7 +108,7 @@ def test_help_and_readme_know_the_same_options(monkeypatch, capsys):
         main("--help")
     text = capsys.readouterr().out
     options = re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE)
-    readme = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    readme = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(readme) == sorted(options) and len(options) == 13
     assert "None" not in text and max(map(len, text.splitlines())) <= 80
 
