@@ -307,7 +307,8 @@ def make_runs(settings, dataset, backwards, file):
             if seed <= settings[name]["seeds"]]
     # After two seeds each, the script's own networks come before the others.
     runs.sort(key=lambda run: run[1] > 2 and 1 + (settings[run[0]]["network"] not in report.NAMES))
-    todo = [run for run in runs if run not in made(settings, dataset, file)]
+    finished = made(settings, dataset, file)
+    todo = [run for run in runs if run not in finished]
     print(f"{len(runs)} runs, {len(todo)} of them to make", flush=True)
     if not todo:
         return
@@ -326,15 +327,16 @@ def make_runs(settings, dataset, backwards, file):
                 "machine": machine()}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
+        left = set(todo) - made(settings, dataset, file)
         print(f"{number}/{len(todo)}: {name}, seed {seed}: {line['test_accuracy']:.4f};"
-              f" {minutes_left(todo, read(file)):.0f} minutes left", flush=True)
+              f" {minutes_needed(left, read(file)):.0f} minutes left", flush=True)
 
 
-def minutes_left(runs, made):
-    """Estimate the minutes for the runs that are not made yet by what those made have taken."""
-    minutes = {name: line["minutes"] for (name, _), line in made.items()}
+def minutes_needed(runs, results):
+    """Estimate the minutes that runs need by what other seeds, else other settings, have taken."""
+    minutes = {name: line["minutes"] for (name, _), line in results.items()}
     average = sum(minutes.values()) / len(minutes)
-    return sum(minutes.get(name, average) for name, seed in runs if (name, seed) not in made)
+    return sum(minutes.get(name, average) for name, _ in runs)
 
 
 def write_report(folder):
