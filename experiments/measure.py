@@ -86,10 +86,7 @@ def all_settings():
 
 def load(dataset):
     """Return what a setting's "data" may name: the data, its first 10,000 images, or it pooled."""
-    try:
-        everything = model_batchnorm.load_data(dataset)
-    except OSError as error:
-        sys.exit(str(error))
+    _, everything = model_batchnorm.load_or_digits(dataset)
     (x_train, y_train), (x_test, y_test) = everything
     x, y = np.concatenate([x_train, x_test]), np.concatenate([y_train, y_test])
     order = np.random.default_rng(0).permutation(len(x))
@@ -127,9 +124,10 @@ def run_to_the_end(*args, **options):
     return model, results
 
 
-def train_options(setting, data, validation_split=0.2):
+def train_options(setting, data):
     """Return the options of model_batchnorm.run, chosen as the script chooses them."""
-    num_training = int(len(data[0][0]) * (1 - validation_split))
+    (x_train, _), _ = data
+    num_training = len(x_train) - len(validation(x_train))
     batch_size = model_batchnorm.even_batch_size(num_training, setting.get("batch_size", 250))
     momentum = model_batchnorm.settled_momentum(math.ceil(num_training / batch_size))
     given = {name: setting[name] for name in ("epochs", "learning_rate", "momentum")
@@ -293,9 +291,9 @@ def read(file):
     return {(line["setting"], line["seed"]): line for line in map(json.loads, lines)}
 
 
-def made(settings, dataset, file):
-    """Return the (setting's name, seed) of the file's runs on this data, with all their epochs."""
-    return {(name, seed) for (name, seed), line in read(file).items()
+def made(settings, dataset, results):
+    """Return the (setting's name, seed) of the results on this data, with all their epochs."""
+    return {(name, seed) for (name, seed), line in results.items()
             if name in settings and line["dataset"] == dataset
             and len(line["history"]["loss"]) == settings[name]["epochs"]}
 
@@ -307,7 +305,7 @@ def make_runs(settings, dataset, backwards, file):
             if seed <= settings[name]["seeds"]]
     # After two seeds each, the script's own networks come before the others.
     runs.sort(key=lambda run: run[1] > 2 and 1 + (settings[run[0]]["network"] not in report.NAMES))
-    finished = made(settings, dataset, file)
+    finished = made(settings, dataset, read(file))
     todo = [run for run in runs if run not in finished]
     print(f"{len(runs)} runs, {len(todo)} of them to make", flush=True)
     if not todo:
@@ -316,7 +314,7 @@ def make_runs(settings, dataset, backwards, file):
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__,
                 "keras": keras.__version__}
     for number, (name, seed) in enumerate(todo, 1):
-        if (name, seed) in made(settings, dataset, file):  # by now, from the other process
+        if (name, seed) in made(settings, dataset, read(file)):  # by now, from the other process
             continue
         setting = settings[name]
         begin = time.monotonic()
@@ -327,9 +325,10 @@ def make_runs(settings, dataset, backwards, file):
                 "machine": machine()}
         with file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
-        left = set(todo) - made(settings, dataset, file)
+        so_far = read(file)
+        left = set(todo) - made(settings, dataset, so_far)
         print(f"{number}/{len(todo)}: {name}, seed {seed}: {line['test_accuracy']:.4f};"
-              f" {minutes_needed(left, read(file)):.0f} minutes left", flush=True)
+              f" {minutes_needed(left, so_far):.0f} minutes left", flush=True)
 
 
 def minutes_needed(runs, results):

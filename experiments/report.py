@@ -56,7 +56,11 @@ def validation(epoch):
 
 
 def test_after(epoch):
-    return lambda run: run["after"][str(epoch)]["test_accuracy"]
+    """Return a function(run): the test accuracy after this epoch, the run's last or another."""
+    def accuracy(run):
+        is_last = epoch == len(run["history"]["loss"])
+        return run["test_accuracy"] if is_last else run["after"][str(epoch)]["test_accuracy"]
+    return accuracy
 
 
 def dead_after(epoch):
@@ -89,6 +93,12 @@ def first_epoch(run, target=0.97):
     """Return the first epoch with a validation accuracy, infinity if there is none."""
     accuracy = run["history"]["val_accuracy"]
     return next((epoch for epoch, value in enumerate(accuracy, 1) if value >= target), float("inf"))
+
+
+def parameters(results, setting):
+    """Return the number of a setting's parameters as text."""
+    numbers = results.get(setting, lambda run: run["parameters"])
+    return f"{numbers[0]:,}" if numbers else "-"
 
 
 def extent(values):
@@ -179,9 +189,8 @@ def tables(results):
     rows = []
     for policy, setting in (("float32", "with, 25 epochs"),
                             ("mixed_bfloat16", "with, mixed_bfloat16, 10 epochs")):
-        tested = test_after(10) if policy == "float32" else test
-        rows.append([policy, summary(get(setting, validation(10))), summary(get(setting, tested)),
-                     results.seeds(setting)])
+        rows.append([policy, summary(get(setting, validation(10))),
+                     summary(get(setting, test_after(10))), results.seeds(setting)])
     made["precision"] = table(
         ["precision", "validation accuracy after 10 epochs", "test accuracy", "seeds"], rows)
 
@@ -190,7 +199,7 @@ def tables(results):
         published, pooled = f"{network}, 25 epochs", f"{network}, pooled, 5 epochs"
         rows.append([name, summary(get(published, validation(5))),
                      summary(get(published, test_after(5))), summary(get(pooled, validation(5))),
-                     summary(get(pooled, test)), results.seeds(pooled)])
+                     summary(get(pooled, test_after(5))), results.seeds(pooled)])
     made["pooled"] = table(
         ["network", "published split: validation accuracy after 5 epochs", "test accuracy",
          "pooled and split again: validation accuracy", "test accuracy", "seeds"], rows)
@@ -225,14 +234,11 @@ def question_tables(results):
         cells = []
         if network in NAMES:
             settings = [rate_setting(network, rate) for rate in (0.001, 0.01)]
-            tested = test_after(5)
         else:
             settings = [f"{network}, learning rate {rate}, 5 epochs" for rate in (0.001, 0.01)]
-            tested = test
         for setting in settings:
-            cells += [summary(get(setting, validation(5))), summary(get(setting, tested))]
-        parameters = get(settings[0], lambda run: f"{run['parameters']:,}")
-        rows.append([label, *cells, (parameters or ["-"])[0], results.seeds(*settings)])
+            cells += [summary(get(setting, validation(5))), summary(get(setting, test_after(5)))]
+        rows.append([label, *cells, parameters(results, settings[0]), results.seeds(*settings)])
     made["placement"] = table(
         ["BatchNormalization", "learning rate 0.001: validation accuracy", "test accuracy",
          "learning rate 0.01: validation accuracy", "test accuracy", "parameters", "seeds"], rows)
@@ -240,8 +246,8 @@ def question_tables(results):
     rows = []
     for label, setting in (("with biases", "before ReLU, learning rate 0.001, 5 epochs"),
                            ("`use_bias=False`", "before ReLU, no bias, 5 epochs")):
-        rows.append([label, summary(get(setting, validation(5))), summary(get(setting, test)),
-                     (get(setting, lambda run: f"{run['parameters']:,}") or ["-"])[0],
+        rows.append([label, summary(get(setting, validation(5))),
+                     summary(get(setting, test_after(5))), parameters(results, setting),
                      results.seeds(setting)])
     made["bias"] = table(["before ReLU", "validation accuracy", "test accuracy", "parameters",
                           "seeds"], rows)
@@ -261,14 +267,13 @@ def question_tables(results):
          "batch size 4: validation accuracy", "test accuracy", "seeds"], rows)
 
     rows = []
-    for label, setting, tested in (
-            ("Batch Normalization, no dropout", "with, 25 epochs", test_after(5)),
-            ("dropout after the last BatchNormalization", "dropout, 5 epochs", test),
-            ("dropout before the last BatchNormalization", "dropout before, 5 epochs", test),
-            ("neither", "without, 25 epochs", test_after(5)),
-            ("dropout alone", "dropout without, 5 epochs", test)):
-        rows.append([label, summary(get(setting, validation(5))), summary(get(setting, tested)),
-                     results.seeds(setting)])
+    for label, setting in (
+            ("Batch Normalization, no dropout", "with, 25 epochs"),
+            ("dropout after the last BatchNormalization", "dropout, 5 epochs"),
+            ("dropout before the last BatchNormalization", "dropout before, 5 epochs"),
+            ("neither", "without, 25 epochs"), ("dropout alone", "dropout without, 5 epochs")):
+        rows.append([label, summary(get(setting, validation(5))),
+                     summary(get(setting, test_after(5))), results.seeds(setting)])
     made["dropout"] = table(["network", "validation accuracy after 5 epochs", "test accuracy",
                              "seeds"], rows)
 

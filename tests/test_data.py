@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[:50])
-        self.server.closing.wait({"stall": 60}.get(answer, 0))
+        self.server.closing.wait(60 if answer == "stall" else 0)
         if answer == "in step":
             self.server.two_requests.wait(60)
         if answer != "short":
