@@ -1,7 +1,6 @@
-"""What the tests share. Keras reads KERAS_HOME once, when it is imported: so it is set here."""
+"""What the tests share: where the script is, and a world of its own for each test."""
 
 import os
-import shutil
 import sys
 import tempfile
 import urllib.request
@@ -11,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "model_batchnorm.py"
-HOME = tempfile.TemporaryDirectory(prefix="keras_home")  # removed at the end
-CACHE = Path(HOME.name, "datasets")
-os.environ["KERAS_HOME"] = HOME.name
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
+
+# Keras reads this folder's name, and its keras.json, once: when it is imported.
+HOME = tempfile.TemporaryDirectory(prefix="keras_home")  # removed in the end
+os.environ["KERAS_HOME"] = HOME.name
 
 import keras
 
@@ -22,17 +22,31 @@ import model_batchnorm
 
 
 @pytest.fixture(autouse=True)
-def isolated(monkeypatch, tmp_path):
-    """Let a test see neither the network nor any cache, and leave nothing behind for the next."""
-    shutil.rmtree(HOME.name)
-    CACHE.mkdir(parents=True)
+def isolated(monkeypatch, tmp_path, tmp_path_factory):
+    """Start a test in an empty folder, without any cache and without the network.
+
+    What is set here is what a process that the test starts will see, too.
+    """
+    caches = tmp_path_factory.mktemp("caches")
+    (caches / "tmp").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(model_batchnorm, "SHA256", dict.fromkeys(model_batchnorm.SHA256, "none"))
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn_data"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for name in "http_proxy", "https_proxy":
+    monkeypatch.setenv("KERAS_HOME", str(caches / "keras"))
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(caches / "scikit_learn"))
+    monkeypatch.setenv("TMPDIR", str(caches / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(caches / "tmp"))
+    for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
-    monkeypatch.setattr(urllib.request, "_opener", None)  # else it keeps the old environment's
+    monkeypatch.setenv("no_proxy", "")
+    # The opener keeps the proxies and certificates of when it was made.
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    # A hash that no file has: a real KMNIST could not be taken for the tests' own.
+    no_hashes = dict.fromkeys(model_batchnorm.SHA256, "0" * 64)
+    monkeypatch.setattr(model_batchnorm, "SHA256", no_hashes)
+
+
+@pytest.fixture(autouse=True)
+def keras_settings_restored():
+    policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
     yield
-    keras.config.set_dtype_policy("float32")
-    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(data_format)

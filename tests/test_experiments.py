@@ -1,24 +1,219 @@
-"""The experiments: every run is made once, and the READMEs' tables are those of the runs."""
+"""The experiments: what is measured is what is said, and every run is made once."""
 
-import measure
+import dataclasses
+import json
+import re
+
 import pytest
-import report
+from scipy import stats
+
+import model_batchnorm
+import run
+import runs
+import speed
+import tables
 from conftest import ROOT
+
+TINY = runs.Run(runs.script_layers(norm=None), dataset="digits", epochs=1)
+
+
+def lines_of(made, seed=1, **history):
+    """Return lines as Results.lines() does, with one line of a run."""
+    line = {"run": dataclasses.asdict(made), "seed": seed, "measured": {}}
+    line["history"] = {"loss": [1.0] * made.epochs} | history
+    return {(runs.settings(made), seed): line}
+
+
+def found(**accuracies):
+    """Return what find() does: a label for each keyword, and its test accuracies by seed."""
+    return {
+        label: {
+            seed: {"history": {"loss": [1.0], "test_accuracy": [accuracy]}}
+            for seed, accuracy in seeds.items()
+        }
+        for label, seeds in accuracies.items()
+    }
+
+
+@pytest.fixture
+def question():
+    """One that has a single run, on digits."""
+    question = run.Question("momentum", dataset="digits", epochs=1, seeds=1)
+    question.runs = {"a label": TINY}
+    return question
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return runs.Results(ROOT / "experiments" / "results.jsonl").lines()
+
+
+def test_a_run_with_a_line_is_not_left_to_make(question):
+    assert run.left_to_make([question], lines_of(TINY)) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"learning_rate": 0.002},
+        {"network": runs.script_layers(runs.layer("BatchNormalization"))},
+        {"dataset": "kmnist"},
+        {"epochs": 2},
+        {"largest_pixel": 255},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_run_with_another_setting_is_left_to_make(question, change):
+    lines = lines_of(dataclasses.replace(TINY, **change))
+    assert run.left_to_make([question], lines) == [(TINY, 1, {})]
+
+
+def test_a_run_that_lacks_a_measurement_is_left_to_make(question):
+    question.measurements = {"Nothing": runs.Measurement}
+    assert len(run.left_to_make([question], lines_of(TINY))) == 1
+
+
+def test_a_run_of_an_earlier_script_is_left_to_make(question):
+    lines = lines_of(TINY)
+    next(iter(lines.values()))["script"] = "a commit"
+    assert len(run.left_to_make([question], lines)) == 1
+
+
+def test_a_misspelt_layer_is_an_error():
+    with pytest.raises(AttributeError):
+        runs.layer("BatchNormalisation")
+
+
+def test_a_misspelt_option_of_a_layer_is_an_error():
+    with pytest.raises((TypeError, ValueError)):
+        runs.layer("Dense", units=10, use_bia=False)
+
+
+def test_a_misspelt_place_is_an_error():
+    with pytest.raises(TypeError):
+        runs.script_layers(befor_relu=True)
+
+
+def test_a_misspelt_column_is_an_error():
+    with pytest.raises(KeyError):
+        tables.After("test_acuracy")
+
+
+def test_a_misspelt_question_is_an_error(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["dropuot"])
+    assert "'dropuot'" in capsys.readouterr().err
+
+
+def test_a_column_is_headed_by_the_epochs_that_were_trained():
+    values = tables.chosen(found(one={1: 0.5}), [tables.After("test_accuracy", 25)])
+    assert list(values.columns) == ["test accuracy after 1 epoch"]
+
+
+def test_rows_of_different_epochs_do_not_stand_under_one_heading():
+    two = {"history": {"loss": [1.0, 1.0], "test_accuracy": [0.5, 0.6]}}
+    with pytest.raises(ValueError, match="unpack"):
+        tables.chosen(found(one={1: 0.5}) | {"two": {1: two}}, [tables.TEST])
+
+
+def test_runs_on_digits_do_not_stand_in_kmnists_tables():
+    question = run.Question("momentum")
+    on_digits = dataclasses.replace(question.runs["momentum 0.9"], dataset="digits")
+    assert not any(question.find(lines_of(on_digits)).values())
+
+
+def test_rows_that_are_compared_have_the_same_seeds():
+    values = tables.chosen(
+        found(one={1: 0.5, 2: 0.6}, other={2: 0.7, 3: 0.9}), [tables.TEST]
+    )
+    assert list(values.index) == [("one", 2), ("other", 2)]
+
+
+def test_a_seed_without_a_value_is_not_counted():
+    values = tables.chosen(found(one={1: 0.5, 2: None}), [tables.TEST])
+    assert tables.table(values).endswith("| one | 1 of 2 without a value | 1 |")
+
+
+def test_the_interval_is_that_of_a_paired_t_test():
+    one, other = [0.95, 0.97, 0.96], [0.94, 0.93, 0.96]
+    values = tables.chosen(
+        found(one=dict(enumerate(one)), other=dict(enumerate(other))), [tables.TEST]
+    ).iloc[:, 0]
+    expected = stats.ttest_rel(one, other).confidence_interval(0.95)
+    interval = tables.interval(values["one"] - values["other"])
+    assert interval == pytest.approx(tuple(expected))
+
+
+def test_the_number_of_seeds_that_are_ahead_is_said():
+    values = tables.chosen(found(a={1: 0.5, 2: 0.6}, b={1: 0.4, 2: 0.7}), [tables.TEST])
+    text = tables.difference(values.loc["a"].iloc[:, 0], values.loc["b"].iloc[:, 0])
+    assert text.startswith("+0.000 (")
+    assert text.endswith("above with 1 of 2 seeds")
+
+
+def test_failed_seeds_are_shown_and_counted():
+    shown = tables.grid(
+        found(**{"with, 1": {1: 0.9, 2: 0.1}}), [1], ["with"], "learning rate"
+    )
+    assert "0.900, 0.100 (1 of 2 failed)" in shown
+
+
+def test_the_default_run_is_the_scripts():
+    network = runs.build(runs.Run())
+    script = model_batchnorm.build_model((28, 28, 1), 10)
+    kinds = [type(layer).__name__ for layer in network.layers]
+    assert [kind for kind in kinds if kind != "ReLU"] == [
+        type(layer).__name__ for layer in script.layers
+    ]
+    assert [weight.shape for weight in network.weights] == [
+        weight.shape for weight in script.weights
+    ]
 
 
 @pytest.mark.parametrize("file", ["README.md", "experiments/README.md"])
-def test_the_tables_of_the_readmes_are_those_of_the_runs(file):
-    runs = measure.read(ROOT / "experiments" / "results.jsonl")
-    text = (ROOT / file).read_text("utf-8")
-    assert "<!-- table: default -->\n| network |" in text
-    assert report.fill(text, report.tables(report.Results(runs.values()))) == text
+def test_the_tables_of_the_readmes_are_those_of_the_runs(committed, file):
+    text = filled = (ROOT / file).read_text("utf-8")
+    for name in run.NAMES:
+        filled = run.fill(filled, name, run.Question(name).report(committed))
+    measured = json.loads((ROOT / "experiments" / "speed.json").read_text("utf-8"))
+    assert run.fill(filled, "speed", speed.report(measured)) == text
 
-def test_every_run_is_made_once(monkeypatch, tmp_path):
-    setting = {"network": "without", "seeds": 1, "epochs": 1}
-    monkeypatch.setattr(measure, "all_settings", lambda: {"a setting": setting})
-    measure.main(["--dataset", "digits", "--folder", str(tmp_path)])
+
+def test_every_question_has_its_heading_and_its_marker_and_no_other_has():
+    text = (ROOT / "experiments" / "README.md").read_text("utf-8")
+    sections = re.findall(
+        r"^## (.+)\n(?:(?!^## )(?s:.))*?^<!-- question: (.+) -->$", text, re.M
+    )
+    questions = [(run.Question(name).heading, name) for name in run.NAMES]
+    assert sorted(sections) == sorted([*questions, ("How fast is it?", "speed")])
+
+
+def test_no_line_of_the_results_is_one_that_no_question_asks_for(committed):
+    asked = {
+        (runs.settings(asked), seed)
+        for question in map(run.Question, run.NAMES)
+        for asked in question.runs.values()
+        for seed in question.seeds
+    }
+    assert committed.keys() <= asked
+
+
+def test_every_run_is_made_once_and_a_second_call_changes_no_file(
+    tmp_path, monkeypatch
+):
+    options = ["bias", "--dataset", "digits", "--epochs", "1", "--seeds", "1"]
+    monkeypatch.chdir(tmp_path)
+    run.main([*options, "--folder", "."])
     files = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    assert b'"a setting"' in files[tmp_path / "results.jsonl"]
-    monkeypatch.setattr(measure, "run", pytest.fail)
-    measure.main(["--dataset", "digits", "--folder", str(tmp_path)])
+    monkeypatch.setattr(runs, "make", pytest.fail)
+    run.main([*options, "--folder", str(tmp_path)])
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
+def test_a_run_without_a_number_is_written_as_json(tmp_path, monkeypatch):
+    results = runs.Results(tmp_path / "results.jsonl")
+    made = {"history": {"loss": [float("nan")]}, "measured": {}, "parameters": 1}
+    monkeypatch.setattr(runs, "make", lambda *_: made)
+    results.make(TINY, 1, {})
+    line = json.loads(results.file.read_text(), parse_constant=pytest.fail)
+    assert line["history"]["loss"] == [None]

@@ -1,0 +1,74 @@
+"""Draw the README's pictures that are not a question's answer.
+
+    python experiments/pictures.py
+
+kmnist.png: ten images of each class. axes.png: what one mean is taken over.
+"""
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+import runs
+from run import HERE
+
+CLASSES = "o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"
+ATTRIBUTION = (
+    "“KMNIST Dataset” (created by CODH), adapted from “Kuzushiji Dataset”\n"
+    "(created by NIJL and others), doi:10.20676/00000341, licensed CC BY-SA 4.0"
+)
+
+
+def samples():
+    """Draw ten images of each of KMNIST's ten classes, a row each."""
+    (x, y), _ = runs.load(runs.Run())
+    figure = Figure(figsize=(6, 6.8))
+    for row, name in enumerate(CLASSES):
+        for column, image in enumerate(x[y == row][:10]):
+            place = [0.1 + 0.088 * column, 0.905 - 0.09 * row, 0.084, 0.084]
+            axes = figure.add_axes(place)
+            axes.imshow(image, cmap="gray_r")
+            axes.set_axis_off()
+        figure.text(
+            0.08, 0.947 - 0.09 * row, name, ha="right", va="center", fontsize=13
+        )
+    figure.text(0.5, 0.045, ATTRIBUTION, ha="center", va="center", fontsize=7)
+    return figure
+
+
+def mean_axes():
+    """Draw what BatchNormalization takes one mean over, after Conv2D and after Dense."""
+    figure = Figure(figsize=(9, 3.6))
+    convolution = figure.add_axes([0.01, 0.02, 0.66, 0.8])
+    for image in range(3):
+        for channel in (2, 1, 0):  # the first is drawn last, in front
+            left, bottom = 6 * image + 0.7 * channel, 0.7 * channel
+            for row in range(4):
+                for column in range(4):
+                    cell(convolution, left + column, bottom + row, channel == 0)
+        convolution.text(6 * image + 2, -0.7, f"image {image + 1}", ha="center")
+    convolution.set(xlim=(-0.3, 18), ylim=(-1.2, 6), aspect="equal")
+    title = "after a convolution: one channel,\nall images, all rows and columns"
+    convolution.set_title(title)
+    dense = figure.add_axes([0.7, 0.02, 0.29, 0.8])
+    for image in range(3):
+        for unit in range(4):
+            cell(dense, 1.6 + unit, 4 - 1.5 * image, unit == 0)
+        dense.text(
+            1.4, 4.5 - 1.5 * image, f"image {image + 1}", ha="right", va="center"
+        )
+    dense.set(xlim=(-0.9, 6.2), ylim=(-1.2, 6), aspect="equal")
+    dense.set_title("after a dense layer:\none unit, all images")
+    for axes in convolution, dense:
+        axes.set_axis_off()
+    return figure
+
+
+def cell(axes, left, bottom, marked):
+    """Draw one value, a square."""
+    look = {"facecolor": "C0", "hatch": "//"} if marked else {"facecolor": "white"}
+    axes.add_patch(Rectangle((left, bottom), 1, 1, edgecolor="black", **look))
+
+
+if __name__ == "__main__":
+    samples().savefig(HERE / "kmnist.png", dpi=110)
+    mean_axes().savefig(HERE / "axes.png", dpi=110)

@@ -1,0 +1,40 @@
+"""With Adam: does it bear higher learning rates?"""
+
+import figures
+import tables
+from figures import WITH, WITHOUT
+from runs import BATCH_NORM, Run, script_layers
+from tables import After
+
+SEEDS = 3
+RATES = 0.001, 0.003, 0.01, 0.03, 0.1
+# Those at the script's rate are the default runs, looked at after ten of their epochs.
+RUNS = {
+    f"{name}, {rate}": Run(
+        script_layers(norm), learning_rate=rate, epochs=25 if rate == 0.001 else 10
+    )
+    for rate in RATES
+    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+}
+COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
+
+
+def report(found):
+    parts = []
+    for column in COLUMNS:
+        heading = f"learning rate ({tables.QUANTITIES[column.quantity]}, by seed)"
+        parts.append(tables.grid(found, RATES, [WITH, WITHOUT], heading, column))
+    return "\n\n".join(parts)
+
+
+def draw(found):
+    figure, axes = figures.new()
+    seeds = tables.frame(found, {"test": COLUMNS[1]})["test"]
+    values = {
+        name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
+        for name in (WITH, WITHOUT)
+    }
+    figures.dots(axes, values, "60,000 images, ten epochs")
+    axes.set(xlabel="learning rate of Adam", ylabel="test accuracy")
+    axes.legend(title="each seed a dot, their median a line", loc="center left")
+    return figure

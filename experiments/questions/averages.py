@@ -1,0 +1,89 @@
+"""Is it the network that fails, or its averages?"""
+
+import keras
+import numpy as np
+
+import runs
+import tables
+from runs import Run, layer, script_layers
+
+MOMENTUM_99 = script_layers(layer("BatchNormalization", momentum=0.99))
+SEEDS = 3
+RUNS = {
+    "the default run, 25 epochs": Run(epochs=25),
+    "learning rate 0.1, 10 epochs": Run(learning_rate=0.1, epochs=10),
+    "momentum 0.99, 2 epochs": Run(MOMENTUM_99, epochs=2),
+    "momentum 0.99, 5 epochs": Run(MOMENTUM_99, epochs=5),
+}
+KINDS = {
+    "moving": "the moving averages",
+    "batch": "each test batch's statistics",
+    "recomputed": "recomputed statistics",
+}
+BATCHES = 60  # training batches of 250 that the statistics are recomputed from
+
+
+class Statistics(runs.Measurement):
+    """Tests the same weights with three kinds of means and variances, into test accuracies.
+
+    moving: the moving averages, as Keras does. batch: those of each test batch of 250
+    images. recomputed: the plain mean of those of training batches of 250, much as the
+    paper's algorithm 2 (page 4) and "precise BN" (Wu and Johnson 2021, arXiv:2105.07576)
+    have it. The network stays as it was.
+    """
+
+    def on_train_end(self, logs=None):
+        norms = [
+            layer
+            for layer in self.model.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        if not norms:
+            return
+        weights, momenta = self.model.get_weights(), [norm.momentum for norm in norms]
+        self.result = {
+            "moving": self.test(),
+            "batch": self.test_in_training_mode(),
+            "recomputed": self.test_recomputed(norms),
+        }
+        self.model.set_weights(weights)
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+
+    def test(self):
+        _, (x_test, y_test) = self.data
+        return self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)[1]
+
+    def test_in_training_mode(self):
+        _, (x_test, y_test) = self.data
+        order = np.random.default_rng(0).permutation(len(x_test))
+        correct = [
+            np.argmax(self.model(x_test[batch], training=True), axis=1) == y_test[batch]
+            for batch in np.split(order, range(250, len(order), 250))
+        ]
+        return float(np.concatenate(correct).mean())
+
+    def test_recomputed(self, norms):
+        (x_train, _), _ = self.data
+        trained_on = runs.num_training(x_train)
+        order = np.random.default_rng(0).permutation(trained_on)
+        for number in range(min(BATCHES, max(1, trained_on // 250))):
+            for norm in norms:
+                norm.momentum = number / (
+                    number + 1
+                )  # the average is a plain mean then
+            self.model(x_train[order[250 * number :][:250]], training=True)
+        return self.test()
+
+
+MEASUREMENT = Statistics
+
+
+def report(found):
+    columns = {
+        f"test accuracy with {kind}": lambda line, key=key: line["measured"][
+            "Statistics"
+        ][key]
+        for key, kind in KINDS.items()
+    }
+    return tables.by_seed(tables.frame(found, columns), "trained with")

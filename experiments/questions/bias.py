@@ -1,0 +1,18 @@
+"""Is a bias still needed?"""
+
+import tables
+from runs import Run, script_layers
+
+SEEDS = 3
+RUNS = {
+    "before ReLU, with biases": Run(
+        script_layers(before_relu=True, after_pooling=False)
+    ),
+    "before ReLU, `use_bias=False`": Run(
+        script_layers(before_relu=True, after_pooling=False, use_bias=False)
+    ),
+}
+
+
+def report(found):
+    return tables.table(tables.chosen(found), reference="before ReLU, with biases")

@@ -1,0 +1,43 @@
+"""Does it help in the default run?"""
+
+import figures
+import tables
+from figures import WITH, WITHOUT
+from runs import Run, script_layers
+from tables import TEST, VALIDATION, After
+
+SEEDS = 10
+RUNS = {
+    WITH: Run(epochs=25),
+    WITHOUT: Run(script_layers(norm=None), epochs=25),
+}
+
+
+def report(found):
+    columns = [After("val_accuracy", 1), After("val_accuracy", 5), VALIDATION, TEST]
+    values = tables.chosen(found, columns)
+    differences = tables.differences(values, WITH, WITHOUT)
+    return (
+        f"{tables.table(values)}\n\n"
+        f"The difference that the layers make, with its 95 % interval:\n\n{differences}"
+    )
+
+
+def draw(found):
+    figure, axes = figures.new()
+    for network, lines in found.items():
+        color, marker, look = figures.LOOKS[network]
+        for number, line in enumerate(lines.values()):
+            accuracy = line["history"]["val_accuracy"]
+            axes.plot(
+                range(1, len(accuracy) + 1),
+                accuracy,
+                color + marker + look,
+                markersize=3,
+                linewidth=1,
+                label=None if number else network,
+            )
+    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(title="each seed a line")
+    return figure

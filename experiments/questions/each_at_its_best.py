@@ -1,0 +1,15 @@
+"""Each at its best: a higher learning rate, and its decay?"""
+
+import tables
+from figures import WITH, WITHOUT
+from runs import BATCH_NORM, Run, script_layers
+
+SEEDS = 5
+RUNS = {
+    name: Run(script_layers(norm), learning_rate=0.003, cosine_decay=True, epochs=25)
+    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+}
+
+
+def report(found):
+    return tables.table(tables.chosen(found), reference=WITHOUT)

@@ -1,0 +1,96 @@
+"""Fine-tuning under another domain: what should the layers do?"""
+
+import keras
+
+import model_batchnorm
+import runs
+import tables
+from runs import Run
+
+SEEDS = 5
+RUNS = {"trained on KMNIST": Run(train_images=10_000)}
+IMAGES = 200  # digits to fine-tune on
+TRAINING = {"epochs": 10, "batch_size": 20, "validation_split": 0, "verbose": 0}
+
+
+def train_everything(body):
+    pass
+
+
+def freeze_the_layers(body):
+    for layer in norms(body):
+        layer.trainable = False
+
+
+def freeze_the_body(body):
+    for layer in body:
+        layer.trainable = False
+
+
+def freeze_all_but_the_averages(body):
+    freeze_the_body(body)
+    for layer in norms(body):
+        layer.trainable = True  # it normalizes by the batch then, and its averages move
+        layer.gamma.trainable = layer.beta.trainable = False
+
+
+def norms(body):
+    return [
+        layer for layer in body if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+RECIPES = {
+    "everything": train_everything,
+    "everything but the BatchNormalization layers (`trainable = False`)": freeze_the_layers,
+    "only the new last layer": freeze_the_body,
+    "only the new last layer, but the averages move": freeze_all_but_the_averages,
+}
+
+
+class FineTuning(runs.Measurement):
+    """Trains copies of the network on digits; tests on digits, and on KMNIST again."""
+
+    def on_train_end(self, logs=None):
+        digits, digits_test = model_batchnorm.load_data("digits")
+        x, y = model_batchnorm.prepare(digits[0][:IMAGES]), digits[1][:IMAGES]
+        x_test, y_test = model_batchnorm.prepare(digits_test[0]), digits_test[1]
+        _, kmnist = self.data
+        self.result = {}
+        for recipe, freeze in RECIPES.items():
+            copy = keras.models.clone_model(self.model)
+            copy.set_weights(self.model.get_weights())
+            *body, old_last = copy.layers
+            freeze(body)
+            new_last = keras.layers.Dense(10, activation="softmax")
+            tuned = keras.Sequential([keras.Input((28, 28, 1)), *body, new_last])
+            model_batchnorm.train(tuned, x, y, **TRAINING)
+            old = keras.Sequential([keras.Input((28, 28, 1)), *body, old_last])
+            old.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+            self.result[recipe] = {
+                "digits": tuned.evaluate(x_test, y_test, verbose=0)[1],
+                "KMNIST": old.evaluate(*kmnist, batch_size=250, verbose=0)[1],
+            }
+
+
+MEASUREMENT = FineTuning
+
+
+def report(found):
+    (lines,) = found.values()
+    by_recipe = {
+        recipe: {
+            seed: line["measured"]["FineTuning"][recipe]
+            | {"before": line["history"]["test_accuracy"][-1]}
+            for seed, line in lines.items()
+        }
+        for recipe in RECIPES
+    }
+    columns = {
+        "KMNIST test accuracy before": lambda accuracies: accuracies["before"],
+        "after, with the old last layer": lambda accuracies: accuracies["KMNIST"],
+        "digits test accuracy": lambda accuracies: accuracies["digits"],
+    }
+    frame = tables.frame(by_recipe, columns)
+    frame.index.names = ["what is trained on 200 digits", "seed"]
+    return tables.table(frame, reference="everything")

@@ -1,0 +1,84 @@
+"""What does the layer do inside the network?"""
+
+import keras
+import numpy as np
+
+import figures
+import runs
+from figures import WITH, WITHOUT
+from runs import BATCH_NORM, Run, script_layers
+
+SEEDS = 3
+RATES = {0.001: 25, 0.1: 10}  # the epochs are those of the runs of other questions
+RUNS = {
+    f"{name}, learning rate {rate}": Run(
+        script_layers(norm), learning_rate=rate, epochs=epochs
+    )
+    for rate, epochs in RATES.items()
+    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+}
+STEPS = 960  # training steps over which the percentiles are followed: five epochs
+
+
+class Percentiles(runs.Measurement):
+    """Follows the 15th, 50th and 85th percentile of an input of the last layer.
+
+    As in the paper's figure 1. Over 1,000 validation images, every ten training steps;
+    normalized, where the network does so, with the mean and variance of these images, as
+    in training. Of all inputs, the one is kept whose spread, averaged over the steps, is
+    the median.
+    """
+
+    def on_train_begin(self, logs=None):
+        (x_train, _), _ = self.data
+        self.images = x_train[runs.num_training(x_train) :][:1000]
+        self.inputs = keras.Model(self.model.inputs, self.model.layers[-1].input)
+        self.step, self.steps, self.percentiles = 0, [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step > STEPS or (self.step % 10 and self.step != 1):
+            return
+        averages = [
+            (weight, weight.numpy()) for weight in self.model.non_trainable_weights
+        ]
+        values = np.array(self.inputs(self.images, training=True))
+        for weight, value in averages:
+            weight.assign(value)  # as if the images had not been seen
+        self.steps.append(self.step)
+        self.percentiles.append(np.percentile(values, [15, 50, 85], axis=0))
+
+    def on_train_end(self, logs=None):
+        percentiles = np.array(self.percentiles)  # step, percentile, input
+        spread = (percentiles[:, 2] - percentiles[:, 0]).mean(axis=0)
+        typical = int(np.argsort(spread)[len(spread) // 2])
+        self.result = {
+            "input": typical,
+            "steps": self.steps,
+            "values": percentiles[:, :, typical].T.tolist(),
+        }
+
+
+MEASUREMENT = Percentiles
+
+
+def report(found):
+    return f"![15th, 50th and 85th percentile of a typical input]({__name__[10:]}.png)"
+
+
+def draw(found):
+    figure, grid = figures.new(2, 2, size=(9, 6), sharex=True, sharey=True)
+    for row, rate in zip(grid, RATES):
+        for axes, name in zip(row, (WITH, WITHOUT)):
+            lines = found[f"{name}, learning rate {rate}"].values()
+            for line, look in zip(lines, ("-", "--", ":")):
+                followed = line["measured"]["Percentiles"]
+                for values, color in zip(followed["values"], ("C0", "C2", "C3")):
+                    axes.plot(followed["steps"], values, color + look, linewidth=1)
+            axes.set(title=f"{name}, learning rate {rate}", xlabel="training step")
+    for axes in grid[:, 0]:
+        axes.set(ylabel="input of the last layer", ylim=(-1.5, 4))
+    for color, label in ("C3", "85th percentile"), ("C2", "50th"), ("C0", "15th"):
+        grid[0, 0].plot([], [], color, label=label)
+    grid[0, 0].legend()
+    return figure

@@ -1,0 +1,43 @@
+"""What instead, when batches must be small?"""
+
+import tables
+from figures import WITHOUT
+from runs import BATCH_NORM, Run, layer, script_layers
+
+SEEDS = 5
+SIZES = 2, 4
+NETWORKS = {
+    WITHOUT: script_layers(norm=None),
+    "BatchNormalization, as in the script": script_layers(),
+    "BatchNormalization before ReLU, three layers": script_layers(
+        BATCH_NORM, before_relu=True, after_pooling=False
+    ),
+    # Its averages' momentum has to be that of renorm's own, 0.99: Keras' default for both.
+    "BatchNormalization, `renorm=True`, nothing clipped": script_layers(
+        {"BatchNormalization": {"renorm": True}}  # since Keras 3.14
+    ),
+    "GroupNormalization, 8 groups": script_layers(
+        layer("GroupNormalization", groups=8)
+    ),
+    "GroupNormalization, one group": script_layers(
+        layer("GroupNormalization", groups=1)
+    ),
+    "LayerNormalization": script_layers(layer("LayerNormalization")),
+}
+RUNS = {
+    f"{name}, batch size {size}": Run(
+        network, train_images=10_000, batch_size=size, epochs=3
+    )
+    for size in SIZES
+    for name, network in NETWORKS.items()
+}
+
+
+def report(found):
+    parts = []
+    for size in SIZES:
+        found_here = {name: found[f"{name}, batch size {size}"] for name in NETWORKS}
+        frame = tables.chosen(found_here, [tables.VALIDATION, tables.TEST])
+        frame.index.names = [f"batch size {size}", "seed"]
+        parts.append(tables.table(frame, reference=WITHOUT))
+    return "\n\n".join(parts)

@@ -1,0 +1,42 @@
+"""With SGD, as in the paper: does it bear higher learning rates?"""
+
+import figures
+import tables
+from figures import WITH, WITHOUT
+from runs import BATCH_NORM, Run, script_layers
+
+SEEDS = 5
+RATES = 0.01, 0.03, 0.1, 0.3, 1.0, 3.0
+RUNS = {
+    f"{name}, {rate}": Run(
+        script_layers(norm),
+        train_images=10_000,
+        optimizer="SGD",
+        learning_rate=rate,
+        batch_size=100,
+        epochs=5,
+    )
+    for rate in RATES
+    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+}
+
+
+def report(found):
+    parts = []
+    for column in tables.VALIDATION, tables.TEST:
+        heading = f"learning rate ({tables.QUANTITIES[column.quantity]}, by seed)"
+        parts.append(tables.grid(found, RATES, [WITH, WITHOUT], heading, column))
+    return "\n\n".join(parts)
+
+
+def draw(found):
+    figure, axes = figures.new()
+    seeds = tables.frame(found, {"test": tables.TEST})["test"]
+    values = {
+        name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
+        for name in (WITH, WITHOUT)
+    }
+    figures.dots(axes, values, "10,000 images, five epochs")
+    axes.set(xlabel="learning rate of SGD", ylabel="test accuracy")
+    axes.legend(title="each seed a dot, their median a line", loc="center left")
+    return figure

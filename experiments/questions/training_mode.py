@@ -1,0 +1,60 @@
+"""What if it stays in training mode?"""
+
+import numpy as np
+import tensorflow as tf
+
+import runs
+import tables
+from runs import Run
+
+SEEDS = 5
+RUNS = {"the default network": Run(epochs=25)}
+KINDS = {
+    "the moving averages, as in `predict`": None,
+    "shuffled batches of 250": (250, False),
+    "shuffled batches of 8": (8, False),
+    "batches of 250 sorted by class": (250, True),
+    "one by one": (1, False),
+}
+
+
+class TrainingMode(runs.Measurement):
+    """Tests the network with `training=True`, in several kinds of batches."""
+
+    def on_train_end(self, logs=None):
+        _, (x_test, y_test) = self.data
+        weights = self.model.get_weights()
+        predict = tf.function(lambda x: self.model(x, training=True))
+        self.result = {}
+        for kind, batches in KINDS.items():
+            if batches is None:
+                results = self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)
+                self.result[kind] = results[1]
+                continue
+            size, by_class = batches
+            order = np.random.default_rng(0).permutation(len(x_test))
+            if by_class:
+                order = order[np.argsort(y_test[order], kind="stable")]
+            x, y = x_test[order], y_test[order]
+            predicted = [
+                np.argmax(predict(x[at : at + size]), axis=1)
+                for at in range(0, len(x), size)
+            ]
+            self.result[kind] = float(np.mean(np.concatenate(predicted) == y))
+        self.model.set_weights(weights)  # their averages have moved
+
+
+MEASUREMENT = TrainingMode
+
+
+def report(found):
+    (lines,) = found.values()
+    by_kind = {
+        kind: {
+            seed: line["measured"]["TrainingMode"][kind] for seed, line in lines.items()
+        }
+        for kind in KINDS
+    }
+    values = tables.frame(by_kind, {"test accuracy": float})
+    values.index.names = ["normalized by", "seed"]
+    return tables.table(values, reference=list(KINDS)[0])

@@ -1,0 +1,233 @@
+"""Answer the questions of experiments/README.md: make the runs, write tables and figures.
+
+    python experiments/run.py             # all questions
+    python experiments/run.py dropout     # one, by its file in questions/
+
+Every finished run becomes a line of results.jsonl, and a run that has a line there is not
+made again, so an interrupted call goes on where it stopped. Two processes on a core each
+make more runs in an hour than one on two cores:
+
+    taskset -c 0 python experiments/run.py &
+    taskset -c 1 python experiments/run.py --backwards
+"""
+
+import argparse
+import dataclasses
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import runs
+from runs import model_batchnorm  # it stands in the folder above
+
+HERE = Path(__file__).resolve().parent
+NAMES = sorted(file.stem for file in (HERE / "questions").glob("[!_]*.py"))
+
+
+class Question:
+    """A file of questions/, with runs that differ from its own where the options say so."""
+
+    def __init__(self, name, dataset="kmnist", epochs=None, seeds=None):
+        module = importlib.import_module(f"questions.{name}")
+        self.name, self.module = name, module
+        self.heading = module.__doc__.partition("\n")[0]
+        self.seeds = range(1, 1 + min(module.SEEDS, seeds or module.SEEDS))
+        self.runs = {
+            label: dataclasses.replace(
+                run, dataset=dataset, epochs=min(run.epochs, epochs or run.epochs)
+            )
+            for label, run in module.RUNS.items()
+        }
+        measurement = getattr(module, "MEASUREMENT", None)
+        self.measurements = {measurement.__name__: measurement} if measurement else {}
+
+    def find(self, lines):
+        """Return those of the lines that answer it: {label: {seed: line}}."""
+        return {
+            label: {
+                seed: lines[key]
+                for seed in self.seeds
+                for key in [(runs.settings(run), seed)]
+                if key in lines
+                and self.measurements.keys() <= lines[key]["measured"].keys()
+            }
+            for label, run in self.runs.items()
+        }
+
+    def report(self, lines):
+        """Return its Markdown, tables and lists; UNMADE while a label has no run."""
+        found = self.find(lines)
+        return self.module.report(found) if all(found.values()) else UNMADE
+
+
+def left_to_make(questions, lines):
+    """Return [(run, seed, measurements)] of the runs that are not made, or not measured in.
+
+    Of all questions that ask for a run, the measurements are made together. The first
+    seeds come first, so that even an early end leaves something to say. A line with
+    "script", a commit, was made by that earlier version of the script: it is shown until
+    the run is made again.
+    """
+    asked = {}
+    for question in questions:
+        for run in question.runs.values():
+            for seed in question.seeds:
+                key = runs.settings(run), seed
+                _, _, measurements = asked.setdefault(key, (run, seed, {}))
+                measurements.update(question.measurements)
+    left = [
+        entry
+        for key, entry in asked.items()
+        if key not in lines
+        or "script" in lines[key]
+        or not entry[2].keys() <= lines[key]["measured"].keys()
+    ]
+    return sorted(left, key=lambda entry: entry[1])
+
+
+def minutes(left, lines):
+    """Estimate the minutes that runs take: as with other seeds, else by their images."""
+    taken, rates = {}, [1.5e-5]  # a core of 2021's
+    for line in lines.values():
+        taken[runs.settings(line["run"])] = line["minutes"]
+        rates.append(line["minutes"] / images_seen(**line["run"]))
+    usual = sum(rates) / len(rates)
+    return sum(
+        taken.get(runs.settings(run), usual * images_seen(run.train_images, run.epochs))
+        for run, _, _ in left
+    )
+
+
+def images_seen(train_images, epochs, **_):
+    """Return how many images a run trains on, each as often as it is seen."""
+    return (train_images or 60_000) * epochs
+
+
+def make_runs(questions, results, backwards):
+    """Make the runs that the results lack."""
+    left = left_to_make(questions, results.lines())[:: -1 if backwards else 1]
+    if backwards:
+        left.sort(key=lambda entry: entry[1])
+    estimate = minutes(left, results.lines())
+    print(f"{len(left)} runs to make, about {estimate:.0f} minutes", flush=True)
+    for number, (run, seed, measurements) in enumerate(left, 1):
+        # Another process may have made it by now.
+        if any(
+            (run, seed) == (other, other_seed)
+            for other, other_seed, _ in left_to_make(questions, results.lines())
+        ):
+            results.make(run, seed, measurements)
+            print(f"{number} of {len(left)} is made", flush=True)
+
+
+def write_reports(questions, results, folder):
+    """Write the questions' tables into the folder's README.md, and their figures."""
+    lines = results.lines()
+    readme = folder / "README.md"
+    texts = {readme: readme.read_text("utf-8") if readme.exists() else ""}
+    if folder.resolve() == HERE:  # the example's own README shows some of them, too
+        texts[HERE.parent / "README.md"] = (HERE.parent / "README.md").read_text(
+            "utf-8"
+        )
+    for question in questions:
+        markdown = question.report(lines)
+        if start(question.name) not in texts[readme]:
+            texts[readme] += (
+                f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
+            )
+        for file, text in texts.items():
+            texts[file] = fill(text, question.name, markdown)
+        if hasattr(question.module, "draw") and markdown != UNMADE:
+            figure = question.module.draw(question.find(lines))
+            figure.savefig(folder / f"{question.name}.png", dpi=110)
+    for file, text in texts.items():
+        file.write_text(text, "utf-8", newline="\n")
+
+
+UNMADE = "*Its runs are not made yet.*"
+END = "<!-- end -->"
+
+
+def start(name):
+    """Return the line after which a question's tables stand."""
+    return f"<!-- question: {name} -->"
+
+
+def fill(text, name, markdown):
+    """Return the text with a question's Markdown between its markers."""
+    pattern = f"{re.escape(start(name))}\n.*?{re.escape(END)}"
+    block = f"{start(name)}\n{markdown}\n{END}"
+    return re.sub(pattern, lambda _: block, text, flags=re.DOTALL)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "questions",
+        nargs="*",
+        metavar="QUESTION",
+        help=f"default: all of {', '.join(NAMES)}",
+    )
+    parser.add_argument(
+        "--dataset",
+        default="kmnist",
+        choices=model_batchnorm.LOADERS,
+        help="what to train on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=model_batchnorm.number(int, 1),
+        metavar="N",
+        help="at most so many of each run (default: as the questions have it)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=model_batchnorm.number(int, 1),
+        metavar="N",
+        help="at most so many of each run (default: as the questions have it)",
+    )
+    parser.add_argument(
+        "--backwards",
+        action="store_true",
+        help="each seed's last run first, for a second process beside this one",
+    )
+    parser.add_argument(
+        "--report-only",
+        action="store_true",
+        help="make no runs; write the tables and figures of those that are made",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=HERE,
+        help="of results, tables and figures (default: this script's)",
+    )
+    options = parser.parse_args(argv)
+    for name in options.questions:
+        if name not in NAMES:
+            parser.error(f"there is no question {name!r}, only {', '.join(NAMES)}")
+    changed = options.dataset != "kmnist" or options.epochs or options.seeds
+    if changed and options.folder.resolve() == HERE:
+        parser.error("other data, epochs or seeds need a --folder of their own")
+    questions = [
+        Question(name, options.dataset, options.epochs, options.seeds)
+        for name in options.questions or NAMES
+    ]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    results = runs.Results(options.folder / "results.jsonl")
+    status = 0
+    try:
+        if not options.report_only:
+            make_runs(questions, results, options.backwards)
+    except OSError as error:
+        sys.exit(f"{error}\n--dataset digits needs no network.")
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        status = 130
+    write_reports(questions, results, options.folder)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

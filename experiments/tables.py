@@ -1,0 +1,197 @@
+"""Tables of runs: means and spreads over the seeds, and differences with their intervals."""
+
+import dataclasses
+
+import pandas as pd
+from scipy import stats
+
+QUANTITIES = {
+    "val_accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy",
+    "val_loss": "validation loss",
+    "test_loss": "test loss",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class After:
+    """A quantity of QUANTITIES after an epoch of a run, by default the last."""
+
+    quantity: str
+    epoch: int | None = None
+
+    def __post_init__(self):
+        QUANTITIES[self.quantity]  # a misspelt one is an error
+
+    def heading(self, lines):
+        """Return what it is in these lines; ValueError where their epochs differ."""
+        (epoch,) = {self.in_line(line) for line in lines}
+        return f"{QUANTITIES[self.quantity]} after {plural(epoch, 'epoch')}"
+
+    def in_line(self, line):
+        """Return the epoch in a line, which may have fewer."""
+        epochs = len(line["history"]["loss"])
+        return min(self.epoch or epochs, epochs)
+
+    def __call__(self, line):
+        return line["history"][self.quantity][self.in_line(line) - 1]
+
+
+VALIDATION = After("val_accuracy")
+TEST = After("test_accuracy")
+
+
+def plural(number, noun):
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def frame(found, columns):
+    """Return a DataFrame with a row for each run, by (label, seed), and these columns.
+
+    found: {label: {seed: line}}, as run.py's find() returns it. columns: functions of a
+    line by heading. Only the seeds that every label has are taken, so that what is compared
+    is paired.
+    """
+    seeds = sorted(set.intersection(*(set(lines) for lines in found.values())))
+    rows = {
+        (label, seed): [column(lines[seed]) for column in columns.values()]
+        for label, lines in found.items()
+        for seed in seeds
+    }
+    index = pd.MultiIndex.from_tuples(rows, names=["network", "seed"])
+    return pd.DataFrame(list(rows.values()), index, list(columns), dtype=float)
+
+
+def chosen(found, columns=(VALIDATION, TEST)):
+    """Return frame(), the columns headed by what they are in runs of so many epochs."""
+    lines = [line for seeds in found.values() for line in seeds.values()]
+    return frame(found, {column.heading(lines): column for column in columns})
+
+
+def table(values, reference=None):
+    """Return a Markdown table: for each label mean ± standard deviation over the seeds.
+
+    With a reference, a label, another column has the last one's difference to that
+    label's.
+    """
+    labels = list(dict.fromkeys(values.index.get_level_values(0)))
+    rows = pd.DataFrame(index=pd.Index(labels, name=values.index.names[0]))
+    for column in values:
+        rows[column] = [mean_and_spread(values.loc[label, column]) for label in labels]
+    if reference is not None:
+        last = values.iloc[:, -1]
+        rows[f"its difference to “{reference}”"] = [
+            "" if label == reference else difference(last[label], last[reference])
+            for label in labels
+        ]
+    rows["seeds"] = [
+        int(values.loc[label].notna().all(axis=1).sum()) for label in labels
+    ]
+    return markdown(rows)
+
+
+def by_seed(values, corner):
+    """Return a Markdown table with every seed's value of each column."""
+    labels = list(dict.fromkeys(values.index.get_level_values(0)))
+    made = pd.DataFrame(index=pd.Index(labels, name=corner))
+    for column in values:
+        made[column] = [every(values.loc[label, column]) for label in labels]
+    return markdown(made)
+
+
+def mean_and_spread(values):
+    """Return mean ± standard deviation as text; with a value missing, say so."""
+    if values.isna().any():
+        return f"{values.isna().sum()} of {len(values)} without a value"
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
+    return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+def difference(values, reference):
+    """Return the mean difference, paired by seed, with its 95 % interval, as text."""
+    differences = values - reference
+    text = f"{differences.mean():+.3f}"
+    if len(differences) > 1:
+        low, high = interval(differences)
+        text += f" ({low:+.3f} to {high:+.3f})"
+    return (
+        f"{text}, above with {(differences > 0).sum()} of {plural(len(values), 'seed')}"
+    )
+
+
+def differences(values, label, reference):
+    """Return a Markdown list of every column's difference between two labels."""
+    return "\n".join(
+        f"- {column}: {difference(values.loc[label, column], values.loc[reference, column])}"
+        for column in values
+    )
+
+
+def interval(differences):
+    """Return the ends of the mean's 95 % interval, by Student's t."""
+    mean, error = differences.mean(), stats.sem(differences)
+    half = error * stats.t.ppf(0.975, len(differences) - 1)
+    return mean - half, mean + half
+
+
+def every(values):
+    """Return the values, one by one, as text."""
+    return ", ".join("-" if pd.isna(value) else f"{value:.3f}" for value in values)
+
+
+def markdown(frame):
+    """Return a DataFrame with its index as a Markdown table."""
+    lines = [[frame.index.name or "", *frame.columns]]
+    lines.append(["---"] * len(lines[0]))
+    lines += [[label, *row] for label, row in zip(frame.index, frame.to_numpy())]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def pairs(found, rows, names, corner, columns=(VALIDATION, TEST)):
+    """Return a Markdown table that compares two networks in each of the rows.
+
+    found has the labels f"{name}, {row}" for both names; corner is the heading of the rows.
+    """
+    values = chosen(found, columns)
+    made = pd.DataFrame(index=pd.Index(rows, name=corner))
+    for column in values:
+        for name in names:
+            made[f"{column}, {name}"] = [
+                mean_and_spread(values.loc[f"{name}, {row}", column]) for row in rows
+            ]
+    first, second = (
+        [values.loc[f"{name}, {row}", column] for row in rows] for name in names
+    )
+    made["difference of the last two"] = list(map(difference, first, second))
+    made["seeds"] = list(map(len, first))
+    return markdown(made)
+
+
+FAILED = 0.2  # an accuracy below it: little more than chance, which is 0.1
+
+
+def grid(found, rows, columns, corner, column=TEST):
+    """Return a Markdown table with every seed's value, and how many failed.
+
+    found has the labels f"{column}, {row}"; corner is the heading of the rows.
+    """
+    seeds = frame(found, {"value": column})["value"]
+    made = pd.DataFrame(index=pd.Index(rows, name=corner))
+    for name in columns:
+        made[name] = [seeds_and_failures(seeds.loc[f"{name}, {row}"]) for row in rows]
+    return markdown(made)
+
+
+def seeds_and_failures(values):
+    """Return the values one by one, and how many of them are failures, as text."""
+    failed = int((values < FAILED).sum())
+    return every(values) + (f" ({failed} of {len(values)} failed)" if failed else "")
+
+
+def listed(columns, rows, corner):
+    """Return a Markdown table of columns, each a list with the seeds of every row."""
+    cells = {
+        name: [every(seeds) for seeds in column] for name, column in columns.items()
+    }
+    return markdown(pd.DataFrame(cells, pd.Index(rows, name=corner)))
