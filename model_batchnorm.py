@@ -175,7 +175,7 @@ def main(argv=None):
                 batch_norm=(name == "with"),
                 momentum=options.momentum,
             )
-        # fused_batch_norm only makes it faster; ctrl_c keeps what was learned until then.
+        # fused_batch_norm only changes the speed; ctrl_c keeps what was learned until then.
         with fused_batch_norm(model), ctrl_c.ends_training(model):
             train(
                 model,

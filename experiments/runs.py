@@ -237,7 +237,8 @@ def machine():
     """Return the processor, what it computes with, and the number of cores in use."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    found = dict(line.split("\t: ", 1) for line in text.split("\n") if "\t: " in line)
+    found = dict(line.partition(":")[::2] for line in text.splitlines())
+    found = {key.strip(): value.strip() for key, value in found.items()}
     name = found.get("model name") or platform.processor() or platform.machine()
     flags = found.get("flags", "").split()
     flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in flags]
