@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import importlib
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -87,12 +88,12 @@ def left_to_make(questions, lines):
 
 
 def minutes(left, lines):
-    """Estimate the minutes that runs take: as with other seeds, else by their images."""
-    taken, rates = {}, [1.5e-5]  # a core of 2021's
+    """Estimate a core's minutes for runs: as with other seeds, else by their images."""
+    taken, rates = {}, []
     for line in lines.values():
         taken[runs.settings(line["run"])] = line["minutes"]
         rates.append(line["minutes"] / images_seen(**line["run"]))
-    usual = sum(rates) / len(rates)
+    usual = statistics.median(rates or [1.5e-5])  # that is of a core of 2021
     return sum(
         taken.get(runs.settings(run), usual * images_seen(run.train_images, run.epochs))
         for run, _, _ in left
@@ -109,8 +110,8 @@ def make_runs(questions, results, backwards):
     left = left_to_make(questions, results.lines())[:: -1 if backwards else 1]
     if backwards:
         left.sort(key=lambda entry: entry[1])
-    estimate = minutes(left, results.lines())
-    print(f"{len(left)} runs to make, about {estimate:.0f} minutes", flush=True)
+    estimate = f"about {minutes(left, results.lines()):.0f} minutes of a core"
+    print(f"{len(left)} runs to make, {estimate}", flush=True)
     for number, (run, seed, measurements) in enumerate(left, 1):
         # Another process may have made it by now.
         if any(

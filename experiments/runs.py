@@ -199,14 +199,14 @@ class Results:
 
     def make(self, run, seed, measurements):
         """Make a run and write its line."""
-        begin = time.monotonic()
+        begin = time.process_time()
         results = make(run, seed, measurements)
         keras.utils.clear_session()
         line = {
             "run": dataclasses.asdict(run),
             "seed": seed,
             **rounded(results),
-            "minutes": rounded((time.monotonic() - begin) / 60),
+            "minutes": rounded((time.process_time() - begin) / 60),  # of one core
             "machine": machine(),
             "python": platform.python_version(),
             "tensorflow": tf.__version__,
