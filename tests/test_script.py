@@ -16,6 +16,7 @@ import model_batchnorm
 from conftest import ROOT, SCRIPT
 
 SMALL = "--dataset digits --train-images 60 --epochs 1"
+README = (ROOT / "README.md").read_text("utf-8")
 RESULT = r"Test loss: \d+\.\d{4} / Test accuracy: [01]\.\d{4}"
 
 
@@ -263,11 +264,25 @@ def test_help_names_no_default_that_is_none(help_text):
 
 
 def test_help_and_readme_know_the_same_options(help_text):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    in_readme = re.findall(r"^\| `(--[a-z-]+)", readme, re.MULTILINE)
+    in_readme = re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE)
     in_help = re.findall(r"^  (--[a-z-]+)", help_text, re.MULTILINE)
     assert sorted(in_readme) == sorted(in_help)
     assert len(in_help) == 13
+
+
+TRY_IT = re.findall("^- `(python .*?)`", README, re.MULTILINE)
+
+
+def test_the_readme_has_five_commands_to_try():
+    assert len(TRY_IT) == 5
+
+
+@pytest.mark.parametrize("command", TRY_IT)
+def test_each_of_the_readmes_commands_to_try_runs(command, capsys):
+    python, script, *options = command.split()
+    assert (python, script) == ("python", SCRIPT.name)
+    assert model_batchnorm.main([*options, *SMALL.split()]) == 0
+    assert re.search(f"{RESULT}$", capsys.readouterr().out)
 
 
 def test_the_scripts_own_requirements_are_those_of_the_file():
