@@ -46,8 +46,8 @@ def prepare(images):
 
     Returns float32 from 0 to 1 of shape (n, 28, 28, 1): Conv2D expects a channel axis.
     """
-    # This scaling is the same for every image and not Batch Normalization, which
-    # normalizes inside the network, by statistics that it takes from the images.
+    # This fixed scaling is not Batch Normalization, which normalizes inside the network,
+    # by the mean and the variance of each batch.
     return images.reshape(-1, 28, 28, 1).astype("float32") / 255
 
 
@@ -79,7 +79,7 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     # The paper puts the layer between a convolution and its ReLU. Here it follows the
     # ReLU, and stands again after each pooling, as in the article. Our measurements
     # (experiments/README.md) find that before or after the ReLU matters little, and that
-    # the two layers after pooling do not help.
+    # the two layers after pooling bring nothing: in a network of your own, leave them out.
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)
@@ -140,8 +140,9 @@ def main(argv=None):
     Returns the exit status. TensorFlow's op determinism stays on afterwards.
     """
     options = parse_options(argv)
-    # This calls extra_keras_datasets.kmnist.load_data(), and checks what it reads.
-    dataset, ((x_train, y_train), (x_test, y_test)) = load_or_digits(options.dataset)
+    # For KMNIST this calls extra_keras_datasets.kmnist.load_data(), with checked files.
+    dataset, data = load_or_digits(options.dataset)
+    (x_train, y_train), (x_test, y_test) = data
     x_train = prepare(x_train[: options.train_images])
     y_train = y_train[: options.train_images]
     x_test = prepare(x_test)
@@ -188,16 +189,12 @@ def main(argv=None):
                 verbose=1 if sys.stdout.isatty() else 2,
             )
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-        models[name] = model
         results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
         if dataset == "digits" and not options.dataset:
             results[name] += " (digits, not KMNIST)"
         print(results[name], flush=True)
-
-        if options.save and name == options.networks[0]:
-            written.append(write(options.save, model.save))
-        if options.plot:
-            written.append(write(options.plot, lambda file: plot(models).savefig(file)))
+        models[name] = model
+        written += write_files(options, models)
         if ctrl_c.pressed:
             break
 
@@ -482,6 +479,17 @@ LOADERS = {
 
 
 # Files and options.
+
+
+def write_files(options, models):
+    """Save the first of the models, plot all; return whether each file could be written."""
+    written = []
+    if options.save and len(models) == 1:
+        (model,) = models.values()
+        written.append(write(options.save, model.save))
+    if options.plot:
+        written.append(write(options.plot, lambda file: plot(models).savefig(file)))
+    return written
 
 
 def write(path, save):

@@ -126,24 +126,16 @@ def write_reports(questions, results, folder):
     """Write the questions' tables into the folder's README.md, and their figures."""
     lines = results.lines()
     readme = folder / "README.md"
-    texts = {readme: readme.read_text("utf-8") if readme.exists() else ""}
-    if folder.resolve() == HERE:  # the example's own README shows some of them, too
-        texts[HERE.parent / "README.md"] = (HERE.parent / "README.md").read_text(
-            "utf-8"
-        )
+    text = readme.read_text("utf-8") if readme.exists() else ""
     for question in questions:
         markdown = question.report(lines)
-        if start(question.name) not in texts[readme]:
-            texts[readme] += (
-                f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
-            )
-        for file, text in texts.items():
-            texts[file] = fill(text, question.name, markdown)
+        if start(question.name) not in text:
+            text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
+        text = fill(text, question.name, markdown)
         if hasattr(question.module, "draw") and markdown != UNMADE:
             figure = question.module.draw(question.find(lines))
             figure.savefig(folder / f"{question.name}.png", dpi=110)
-    for file, text in texts.items():
-        file.write_text(text, "utf-8", newline="\n")
+    readme.write_text(text, "utf-8", newline="\n")
 
 
 UNMADE = "*Its runs are not made yet.*"

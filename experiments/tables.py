@@ -111,13 +111,19 @@ def mean_and_spread(values):
 def difference(values, reference):
     """Return the mean difference, paired by seed, with its 95 % interval, as text."""
     differences = values - reference
-    text = f"{differences.mean():+.3f}"
+    text = signed(differences.mean())
     if len(differences) > 1:
         low, high = interval(differences)
-        text += f" ({low:+.3f} to {high:+.3f})"
+        text += f" ({signed(low)} to {signed(high)})"
     return (
         f"{text}, above with {(differences > 0).sum()} of {plural(len(values), 'seed')}"
     )
+
+
+def signed(number):
+    """Return a number with its sign as text; one that is rounded to 0 has none."""
+    text = f"{number:+.3f}"
+    return "0.000" if float(text) == 0 else text
 
 
 def differences(values, label, reference):
@@ -181,6 +187,20 @@ def grid(found, rows, columns, corner, column=TEST):
     for name in columns:
         made[name] = [seeds_and_failures(seeds.loc[f"{name}, {row}"]) for row in rows]
     return markdown(made)
+
+
+def grids(found, rows, columns, corner, quantities=(VALIDATION, TEST)):
+    """Return a grid() for each of the quantities, which its corner names, too."""
+    return "\n\n".join(
+        grid(
+            found,
+            rows,
+            columns,
+            f"{corner} ({QUANTITIES[quantity.quantity]}, by seed)",
+            quantity,
+        )
+        for quantity in quantities
+    )
 
 
 def seeds_and_failures(values):

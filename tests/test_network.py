@@ -549,11 +549,12 @@ def blocks():
     )
 
 
+@pytest.mark.parametrize("shape", [(8, 5, 4, 3), (8, 3)])
 @pytest.mark.parametrize("training", [True, False])
-def test_the_readmes_layer_computes_what_keras_does(training):
+def test_the_readmes_layer_computes_what_keras_does(shape, training):
     readme = types.ModuleType("readme")
     exec(next(block for block in blocks() if "class BatchNorm" in block), vars(readme))
-    x = np.random.default_rng(0).normal(2, 3, (8, 5, 4, 3))
+    x = np.random.default_rng(0).normal(2, 3, shape)
     mine, kerass = readme.BatchNorm(3), layers.BatchNormalization(dtype="float64")
     for _ in range(3):
         mine(x, training=True)
@@ -573,6 +574,17 @@ def test_the_readmes_numbers_are_what_keras_computes():
     said = ["{:.4f}, {:.4f}, {:.4f} and {:.4f}", "{:.3f}, {:.3f}, {:.3f} and {:.3f}"]
     assert said[0].format(*normalized) in readme
     assert said[1].format(*scaled) in readme
+
+
+def test_in_the_readmes_block_a_bias_would_change_nothing():
+    readme = types.ModuleType("readme")
+    exec(next(block for block in blocks() if "use_bias=False" in block), vars(readme))
+    convolution, norm, relu = readme.block
+    x, _ = small_data()
+    features = convolution(x)
+    expected = relu(norm(features, training=True))
+    biased = relu(norm(features + 5, training=True))
+    np.testing.assert_allclose(biased, expected, atol=1e-3)
 
 
 @pytest.fixture

@@ -20,11 +20,7 @@ COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
 
 
 def report(found):
-    parts = []
-    for column in COLUMNS:
-        heading = f"learning rate ({tables.QUANTITIES[column.quantity]}, by seed)"
-        parts.append(tables.grid(found, RATES, [WITH, WITHOUT], heading, column))
-    return "\n\n".join(parts)
+    return tables.grids(found, RATES, [WITH, WITHOUT], "learning rate", COLUMNS)
 
 
 def draw(found):

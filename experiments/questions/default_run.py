@@ -20,7 +20,20 @@ def report(found):
     return (
         f"{tables.table(values)}\n\n"
         f"The difference that the layers make, with its 95 % interval:\n\n{differences}"
+        "\n\nWithout the layers, validation accuracy reaches what it is after the first"
+        f" epoch with them in epoch {caught_up(found)} (by seed)."
     )
+
+
+def caught_up(found):
+    """Return the epochs, by seed, in which "without" has "with"'s first accuracy."""
+    epochs = []
+    for seed in sorted(found[WITH].keys() & found[WITHOUT].keys()):
+        first = found[WITH][seed]["history"]["val_accuracy"][0]
+        others = found[WITHOUT][seed]["history"]["val_accuracy"]
+        reached = [n for n, accuracy in enumerate(others, 1) if accuracy >= first]
+        epochs.append(str(reached[0]) if reached else "none")
+    return ", ".join(epochs)
 
 
 def draw(found):

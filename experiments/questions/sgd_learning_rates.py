@@ -22,11 +22,7 @@ RUNS = {
 
 
 def report(found):
-    parts = []
-    for column in tables.VALIDATION, tables.TEST:
-        heading = f"learning rate ({tables.QUANTITIES[column.quantity]}, by seed)"
-        parts.append(tables.grid(found, RATES, [WITH, WITHOUT], heading, column))
-    return "\n\n".join(parts)
+    return tables.grids(found, RATES, [WITH, WITHOUT], "learning rate")
 
 
 def draw(found):
