@@ -29,13 +29,9 @@ def dots(axes, values, heading):
     for (network, found), shift in zip(values.items(), shifts):
         color, marker, line = LOOKS[network]
         medians = {position: seeds.median() for position, seeds in found.items()}
-        axes.plot(
-            [position * shift for position in medians],
-            medians.values(),
-            color=color,
-            linestyle=line,
-            label=network,
-        )
+        shifted = [position * shift for position in medians]
+        axes.plot(shifted, medians.values(), color=color, linestyle=line)
+        axes.plot([], [], color + marker + line, label=network)  # for the legend
         for position, seeds in found.items():
             axes.plot([position * shift] * len(seeds), seeds, color + marker, alpha=0.6)
     axes.axhline(CHANCE, color="gray", linestyle=":")

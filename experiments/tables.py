@@ -203,6 +203,20 @@ def grids(found, rows, columns, corner, quantities=(VALIDATION, TEST)):
     )
 
 
+def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
+    """Compare two networks, each in the row where it validates best, in a sentence."""
+    validation, test = (frame(found, {"value": each})["value"] for each in quantities)
+    best = [
+        max(rows, key=lambda row: validation.loc[f"{name}, {row}"].mean())
+        for name in names
+    ]
+    first, second = (test.loc[f"{name}, {row}"] for name, row in zip(names, best))
+    return (
+        f"Test accuracy {names[0]} at {best[0]} less that {names[1]} at {best[1]}, where"
+        f" each validates best: {difference(first, second)}."
+    )
+
+
 def seeds_and_failures(values):
     """Return the values one by one, and how many of them are failures, as text."""
     failed = int((values < FAILED).sum())

@@ -17,4 +17,9 @@ RUNS = {
 
 
 def report(found):
-    return tables.grids(found, RATES, [WITH, WITHOUT], "learning rate")
+    networks = WITH, WITHOUT
+    return (
+        tables.grids(found, RATES, networks, "learning rate")
+        + "\n\n"
+        + tables.at_their_best(found, RATES, networks)
+    )
