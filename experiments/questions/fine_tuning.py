@@ -40,12 +40,16 @@ def norms(body):
     ]
 
 
+FROZEN_LAYERS = "everything but the BatchNormalization layers (`trainable = False`)"
+AVERAGES_MOVE = "only the new last layer, but the averages move"
 RECIPES = {
     "everything": train_everything,
-    "everything but the BatchNormalization layers (`trainable = False`)": freeze_the_layers,
+    FROZEN_LAYERS: freeze_the_layers,
     "only the new last layer": freeze_the_body,
-    "only the new last layer, but the averages move": freeze_all_but_the_averages,
+    AVERAGES_MOVE: freeze_all_but_the_averages,
 }
+KMNIST_AFTER = "after, with the old last layer"
+DIGITS = "digits test accuracy"
 
 
 class FineTuning(runs.Measurement):
@@ -88,9 +92,19 @@ def report(found):
     }
     columns = {
         "KMNIST test accuracy before": lambda accuracies: accuracies["before"],
-        "after, with the old last layer": lambda accuracies: accuracies["KMNIST"],
-        "digits test accuracy": lambda accuracies: accuracies["digits"],
+        KMNIST_AFTER: lambda accuracies: accuracies["KMNIST"],
+        DIGITS: lambda accuracies: accuracies["digits"],
     }
-    frame = tables.frame(by_recipe, columns)
-    frame.index.names = ["what is trained on 200 digits", "seed"]
-    return tables.table(frame, reference="everything")
+    values = tables.frame(by_recipe, columns)
+    values.index.names = ["what is trained on 200 digits", "seed"]
+    differences = [
+        f"- {column}, “{label}” less “{reference}”: "
+        + tables.difference(values.loc[label, column], values.loc[reference, column])
+        for column, label, reference in (
+            (KMNIST_AFTER, FROZEN_LAYERS, "everything"),
+            (DIGITS, AVERAGES_MOVE, "only the new last layer"),
+        )
+    ]
+    return (
+        tables.table(values, reference="everything") + "\n\n" + "\n".join(differences)
+    )
