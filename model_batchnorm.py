@@ -561,7 +561,7 @@ def parse_options(argv):
     )
     parser.add_argument(
         "--learning-rate",
-        type=number(float, 1e-9, 1e9),
+        type=number(float, 1e-9),
         default=0.001,
         metavar="RATE",
         help="learning rate of the Adam optimizer (default: %(default)s)",
@@ -627,14 +627,15 @@ def parse_options(argv):
     return parser.parse_args(argv)
 
 
-def number(convert, low, high=2**31 - 1, or_else=None):
+def number(convert, low, high=math.inf, or_else=None):
     """Return a type for argparse: a number from low to high, or this other one."""
+    bounds = f"{low} or more" if high == math.inf else f"from {low} to {high}"
 
     def number(text):  # argparse takes the name for its message, "invalid number value"
         value = convert(text)
-        if low <= value <= high or value == or_else:
+        if value != math.inf and low <= value <= high or value == or_else:
             return value
-        raise argparse.ArgumentTypeError(f"{text} is not from {low} to {high}")
+        raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
 
     return number
 

@@ -207,7 +207,6 @@ def odd_targets():
         "--epochs nan",
         "--train-images 19",
         "--batch-size 1",
-        "--batch-size 2147483648",
         "--learning-rate 0",
         "--learning-rate nan",
         "--learning-rate inf",
