@@ -17,6 +17,7 @@ import importlib.util
 import logging
 import math
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -24,6 +25,8 @@ import types
 import warnings
 from pathlib import Path
 from unittest import mock
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a user's keras.json says
 
 # Keras imports matplotlib, and that fails where a notebook's backend is asked for but not
 # installed, as in "!uv run model_batchnorm.py".
@@ -162,8 +165,8 @@ def main(argv=None):
         warn_of_unsettled_averages(options.momentum, steps * options.epochs)
 
     tf.config.experimental.enable_op_determinism()
-    ctrl_c = CtrlC()
     models, results, written = {}, {}, []
+    interrupted = False
     for name in options.networks:  # "with", "without", or both
         print(f"Training {name} Batch Normalization", flush=True)
         # From the same seed, both networks start with the same kernels and see the images
@@ -176,18 +179,22 @@ def main(argv=None):
                 batch_norm=(name == "with"),
                 momentum=options.momentum,
             )
-        # fused_batch_norm only changes the speed; ctrl_c keeps what was learned until then.
-        with fused_batch_norm(model), ctrl_c.ends_training(model):
-            train(
-                model,
-                x_train,
-                y_train,
-                optimizer=keras.optimizers.Adam(options.learning_rate),
-                epochs=options.epochs,
-                batch_size=batch_size,
-                validation_split=options.validation_split,
-                verbose=1 if sys.stdout.isatty() else 2,
-            )
+        try:
+            with fused_batch_norm(model):  # this changes nothing but the speed
+                train(
+                    model,
+                    x_train,
+                    y_train,
+                    optimizer=keras.optimizers.Adam(options.learning_rate),
+                    epochs=options.epochs,
+                    batch_size=batch_size,
+                    validation_split=options.validation_split,
+                    verbose=1 if sys.stdout.isatty() else 2,
+                )
+        except KeyboardInterrupt:  # what was learned until then is tested, and saved
+            if not epochs_finished(model):
+                raise
+            interrupted = True
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
         if dataset == "digits" and not options.dataset:
@@ -195,7 +202,7 @@ def main(argv=None):
         print(results[name], flush=True)
         models[name] = model
         written += write_files(options, models)
-        if ctrl_c.pressed:
+        if interrupted:
             break
 
     if len(results) > 1:
@@ -204,7 +211,7 @@ def main(argv=None):
             print(f"{name:7} {result}")
     if not all(written):
         return 1
-    return 130 if ctrl_c.pressed else 0
+    return 130 if interrupted else 0
 
 
 # The example ends here. What follows serves it, and can be skipped: a faster layer, the
@@ -285,20 +292,10 @@ def keras_defaults(dtype_policy):
         keras.config.set_image_data_format(data_format)
 
 
-class CtrlC:
-    """Ctrl-C ends a training, not the program, once the model has finished an epoch."""
-
-    pressed = False
-
-    @contextlib.contextmanager
-    def ends_training(self, model):
-        try:
-            yield
-        except KeyboardInterrupt:
-            history = getattr(model, "history", None)
-            if history is None or not history.epoch:  # no epoch has been finished
-                raise
-            self.pressed = True
+def epochs_finished(model):
+    """Return how many epochs fit() has finished, 0 where it has not begun."""
+    history = getattr(model, "history", None)
+    return len(history.epoch) if history else 0
 
 
 def device():
@@ -335,9 +332,8 @@ SHA256 = {  # of the published files
     "test_imgs": "692d824896bec8f3c357ebf7a0fe904ed67ac632ce953d0b58f7fbef7bb27d87",
     "test_labels": "660f13a4705431ea2a6391c41ecbe384cd0d932c595a101ec4f3b8989e785046",
 }
-MD5 = (
-    "8b8d14f1330c28e64011caded599b6c3"  # of all 70,000 images' bytes, then all labels'
-)
+# Of all 70,000 images' bytes, then all labels'.
+ALL_SHA256 = "a91c75e8e73cbfd2af973873c28f72e2399e30a68d26ab4ea0dc4196b40df8bf"
 
 
 def load_or_digits(dataset):
@@ -379,23 +375,32 @@ def load_kmnist():
             return kmnist.load_data(type="kmnist")
     except OSError as error:
         LOGGER.warning("KMNIST could not be loaded from its host: %s", error)
+    cache = False
+    with contextlib.suppress(OSError):  # scikit-learn's home cannot be made
+        cache = os.access(datasets.get_data_home(), os.W_OK)
     with network("OpenML"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # It would try again, and behind a proxy over plain HTTP.
         warnings.filterwarnings("error", "A network error")
         images, labels = datasets.fetch_openml(
             data_id=41982,
+            cache=cache,
             as_frame=False,
             return_X_y=True,
             parser="pandas",
             # Its own choice takes eight times the memory, and fails with pandas 3.
             read_csv_kwargs={"dtype": "uint8"},
         )
-    if hashlib.md5(images.tobytes() + labels.tobytes()).hexdigest() != MD5:
+    if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() != ALL_SHA256:
         raise OSError("OpenML: what it sent is not KMNIST as published")
     images = images.reshape(-1, 28, 28)
     n = len(images) * 6 // 7  # the training images come first
     return (images[:n], labels[:n]), (images[n:], labels[n:])
+
+
+def keras_home():
+    """Return the path of the folder in which Keras keeps data sets."""
+    return os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
 
 
 def checked_file(name, origin, scratch):
@@ -404,9 +409,8 @@ def checked_file(name, origin, scratch):
     It is kept in the first folder that can be written: Keras' home, what Keras takes
     where that is read-only, or the folder scratch. Raises OSError.
     """
-    keras_home = os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
     folders = [
-        Path(keras_home, "datasets"),
+        Path(keras_home(), "datasets"),
         Path(tempfile.gettempdir(), ".keras", "datasets"),
         Path(scratch),
     ]
@@ -449,8 +453,9 @@ def network(source):
 
 
 def load_from_keras(dataset):
-    """Load one of Keras' own data sets."""
-    with network(dataset):
+    """Load one of Keras' own data sets, from its cache or else from its host."""
+    # Keras does not check the files of Fashion-MNIST: a broken one must be deleted by hand.
+    with network(f"{dataset}, kept in {keras_home()}/datasets"):
         return getattr(keras.datasets, dataset).load_data()
 
 
@@ -504,6 +509,8 @@ def write(path, save):
             warnings.simplefilter("ignore")  # with python -W error they would end it
             part = os.path.join(folder, Path(path).name)
             save(part)
+            if os.path.exists(target):
+                shutil.copymode(target, part)
             os.replace(part, target)
     except Exception as error:  # HDF5 and matplotlib have their own kinds
         LOGGER.error("%s could not be written: %s", path, error)
@@ -547,7 +554,7 @@ def parse_options(argv):
     )
     parser.add_argument(
         "--epochs",
-        type=number(int, 1),
+        type=number(int, 1, 10**9),
         default=25,
         metavar="N",
         help="times to train on all of them (default: %(default)s)",
@@ -679,7 +686,7 @@ if __name__ == "__main__":
 # dependencies = [
 #     "tensorflow>=2.16.1",
 #     "keras>=3.7.0",
-#     "extra-keras-datasets>=1.2.0",
+#     "extra-keras-datasets>=1.2.0,<1.3",
 #     "scikit-learn>=1.4.2",
 #     "numpy>=1.26.4",
 #     "matplotlib>=3.8.4",

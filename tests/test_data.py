@@ -48,7 +48,7 @@ SERVED = {
 }
 CONSTANTS = {  # the script's
     "SHA256": {name: hashlib.sha256(f).hexdigest() for name, f in PUBLISHED.items()},
-    "MD5": hashlib.md5(IMAGES.tobytes() + LABELS.tobytes()).hexdigest(),
+    "ALL_SHA256": hashlib.sha256(IMAGES.tobytes() + LABELS.tobytes()).hexdigest(),
 }
 FAILURES = {  # of the host, and what is said of them
     "503": "503",
@@ -337,6 +337,13 @@ def test_a_source_whose_certificate_is_not_trusted_is_not_believed(server, monke
     assert server.requests == []
 
 
+def test_openml_is_had_without_a_home_to_keep_it_in(server, monkeypatch, tmp_path):
+    server.host = "503"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "file" / "home"))
+    np.testing.assert_equal(model_batchnorm.load_data(), DATA)
+
+
 def test_other_images_from_openml_are_not_believed(server):
     server.host = "503"
     server.files |= openml_files(IMAGES[::-1], LABELS)
@@ -484,8 +491,9 @@ def test_with_a_network_kmnist_is_the_default(server):
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
-def test_without_a_network_keras_own_data_sets_raise_oserror(dataset):
-    with pytest.raises(OSError, match=f"^{dataset}: .*refused"):
+def test_an_error_of_keras_own_data_sets_says_why_and_where_files_are(dataset):
+    folder = f"{os.environ['KERAS_HOME']}/datasets"
+    with pytest.raises(OSError, match=f"^{dataset}, kept in {folder}: .*refused"):
         model_batchnorm.load_data(dataset)
 
 
@@ -496,7 +504,7 @@ def test_keras_own_data_sets_are_handed_on(monkeypatch, dataset):
     np.testing.assert_equal(model_batchnorm.load_data(dataset), DATA)
 
 
-@pytest.mark.parametrize("constant", ["SHA256", "MD5", "TIMEOUT"])
+@pytest.mark.parametrize("constant", ["SHA256", "ALL_SHA256", "TIMEOUT"])
 def test_a_bug_of_the_script_comes_out_as_that_bug(server, monkeypatch, constant):
     server.host = "503"
     monkeypatch.delattr(model_batchnorm, constant)

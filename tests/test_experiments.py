@@ -79,6 +79,15 @@ def test_a_run_of_an_earlier_script_is_left_to_make(question):
     assert len(run.left_to_make([question], lines)) == 1
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("name", run.NAMES)
+def test_the_report_of_its_first_seeds_says_how_many_they_are(name, seeds, committed):
+    first = {key: line for key, line in committed.items() if key[1] <= seeds}
+    report = run.Question(name).report(first)
+    if report != run.UNMADE and "| seeds |" in report:
+        assert set(re.findall(r"\| (\d+) \|$", report, re.MULTILINE)) == {str(seeds)}
+
+
 def test_a_misspelt_layer_is_an_error():
     with pytest.raises(AttributeError):
         runs.layer("BatchNormalisation")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import keras
 import pytest
@@ -54,9 +55,12 @@ def test_the_smoke_test_ends_with_its_result(smoke_run):
 
 @pytest.fixture(scope="module")
 def odd_run(tmp_path_factory):
-    """A run with a notebook's backend, which is not installed, and without an output."""
+    """A run with backends that are not installed, and without an output."""
     folder = tmp_path_factory.mktemp("odd")
-    settings = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    settings = {
+        "KERAS_BACKEND": "none",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
     files = f"--save {folder}/model.keras --plot {folder}/curves.png"
     command = f'"{sys.executable}" "{SCRIPT}" {SMALL} {files} >&-'
     subprocess.run(["bash", "-c", command], check=True, env=os.environ | settings)
@@ -66,6 +70,11 @@ def odd_run(tmp_path_factory):
 @needs_posix
 def test_without_a_standard_output_it_trains_and_saves(odd_run):
     assert keras.saving.load_model(odd_run / "model.keras")
+
+
+@needs_posix
+def test_keras_computes_with_tensorflow_whatever_backend_is_set(odd_run):
+    assert zipfile.is_zipfile(odd_run / "model.keras")
 
 
 @needs_posix

@@ -322,6 +322,14 @@ def test_a_file_is_written_over_an_earlier_one(option, name):
     assert os.listdir() == [name]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+def test_a_file_that_is_written_over_keeps_its_mode():
+    open("model.keras", "w").close()
+    os.chmod("model.keras", 0o600)
+    main("--save model.keras")
+    assert os.stat("model.keras").st_mode & 0o777 == 0o600
+
+
 def test_a_link_is_written_through():
     os.mkdir("elsewhere")
     os.symlink("elsewhere/target", "a.keras")
