@@ -140,7 +140,8 @@ def train(
 def main(argv=None):
     """Run the example with these options (None: the command line's).
 
-    Returns the exit status. TensorFlow's op determinism stays on afterwards.
+    Returns the exit status. TensorFlow's op determinism stays on afterwards, and Keras'
+    floatx float32.
     """
     options = parse_options(argv)
     # For KMNIST this calls extra_keras_datasets.kmnist.load_data(), with checked files.
@@ -163,8 +164,10 @@ def main(argv=None):
     )
     if "with" in options.networks:
         warn_of_unsettled_averages(options.momentum, steps * options.epochs)
+        warn_of_a_single_image(num_training, batch_size)
 
     tf.config.experimental.enable_op_determinism()
+    keras.config.set_floatx("float32")  # a user's keras.json may have another
     models, results, written = {}, {}, []
     interrupted = False
     for name in options.networks:  # "with", "without", or both
@@ -180,7 +183,8 @@ def main(argv=None):
                 momentum=options.momentum,
             )
         try:
-            with fused_batch_norm(model):  # this changes nothing but the speed
+            # Inside, the layers compute the same, rounded differently, but faster.
+            with fused_batch_norm(model):
                 train(
                     model,
                     x_train,
@@ -191,7 +195,8 @@ def main(argv=None):
                     validation_split=options.validation_split,
                     verbose=1 if sys.stdout.isatty() else 2,
                 )
-        except KeyboardInterrupt:  # what was learned until then is tested, and saved
+        except KeyboardInterrupt:
+            # What was learned until then is tested and saved.
             if not epochs_finished(model):
                 raise
             interrupted = True
@@ -281,10 +286,9 @@ def fused_call(layer, inputs, training=None, mask=None):
 def keras_defaults(dtype_policy):
     """Set Keras' dtype policy, and channels last, for what is built in the with."""
     policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
+    # A user's keras.json may have others.
     keras.config.set_dtype_policy(dtype_policy)
-    keras.config.set_image_data_format(
-        "channels_last"
-    )  # a user's keras.json may differ
+    keras.config.set_image_data_format("channels_last")
     try:
         yield
     finally:
@@ -304,8 +308,31 @@ def device():
 
 
 def default_batch_size(num_training):
-    """Return 250, or as much less as gives 66 steps an epoch: 0.9 ** 66 < 0.001."""
-    return max(2, min(250, num_training // 66))
+    """Return 250, or as much less as gives 66 steps an epoch: 0.9 ** 66 < 0.001.
+
+    Or a little less again, so that the last of them is not left with a single image.
+    """
+    batch_size = max(2, min(250, num_training // 66))
+    while batch_size > 2 and is_last_alone(num_training, batch_size):
+        batch_size -= 1
+    return batch_size
+
+
+def is_last_alone(num_training, batch_size):
+    """Return whether an epoch's last batch is a single image."""
+    return (num_training - 1) % batch_size == 0
+
+
+def warn_of_a_single_image(num_training, batch_size):
+    """Warn where the last training step before each validation has a single image."""
+    if is_last_alone(num_training, batch_size):
+        LOGGER.warning(
+            "The last of %d images is alone in its batch of at most %d: behind Dense,"
+            " BatchNormalization learns nothing from it, and its variance of 0 goes into"
+            " the moving averages. Another batch size helps.",
+            num_training,
+            batch_size,
+        )
 
 
 def warn_of_unsettled_averages(momentum, steps):
@@ -637,6 +664,7 @@ def parse_options(argv):
 def number(convert, low, high=math.inf, or_else=None):
     """Return a type for argparse: a number from low to high, or this other one."""
     bounds = f"{low} or more" if high == math.inf else f"from {low} to {high}"
+    bounds += "" if or_else is None else f", or {or_else}"
 
     def number(text):  # argparse takes the name for its message, "invalid number value"
         value = convert(text)

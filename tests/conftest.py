@@ -47,6 +47,8 @@ def isolated(monkeypatch, tmp_path, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def keras_settings_restored():
     policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
+    floatx = keras.config.floatx()
     yield
+    keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(data_format)

@@ -175,6 +175,22 @@ def test_the_default_batch_size_is_from_2_to_250(num_training, size):
     assert model_batchnorm.default_batch_size(num_training) == size
 
 
+def test_with_the_default_batch_size_no_image_is_alone_where_they_are_many():
+    for num_training in range(462, 60_001):
+        batch_size = model_batchnorm.default_batch_size(num_training)
+        assert num_training % batch_size != 1, num_training
+
+
+@pytest.mark.parametrize(
+    ("num_training", "batch_size", "messages"), [(9, 4, 1), (8, 4, 0), (1, 1, 1)]
+)
+def test_an_image_that_is_alone_in_its_batch_is_warned_of(
+    caplog, num_training, batch_size, messages
+):
+    model_batchnorm.warn_of_a_single_image(num_training, batch_size)
+    assert len(caplog.messages) == messages
+
+
 @pytest.mark.parametrize(("steps", "messages"), [(65, 1), (66, 0)])
 def test_averages_that_will_not_have_settled_are_warned_of(caplog, steps, messages):
     model_batchnorm.warn_of_unsettled_averages(0.9, steps)

@@ -157,6 +157,7 @@ def test_it_trains_in_a_thread():
 @pytest.fixture
 def other_settings():
     """Keras settings of a user that are not Keras' own."""
+    keras.config.set_floatx("float16")
     keras.config.set_dtype_policy("mixed_bfloat16")
     keras.config.set_image_data_format("channels_first")
 
@@ -172,6 +173,14 @@ def test_the_users_settings_do_not_reach_the_network(other_settings):
     pooling = keras.saving.load_model("model.keras").layers[0]
     assert pooling.data_format == "channels_last"
     assert pooling.dtype_policy.name == "float32"
+
+
+def test_the_users_settings_do_not_reach_the_training(request, capsys):
+    main()
+    expected = result(capsys.readouterr().out)
+    request.getfixturevalue("other_settings")
+    main()
+    assert result(capsys.readouterr().out) == expected
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
