@@ -619,6 +619,24 @@ def test_the_readmes_fine_tuning_keeps_the_averages(fine_tuned):
     np.testing.assert_equal([layer.get_weights() for layer in norms(fine_tuned)], kept)
 
 
+def test_in_a_functional_model_fit_overrides_training_false(small_model):
+    images = keras.Input(small_model.input_shape[1:])
+    model = keras.Model(images, small_model(images, training=False))
+    averages = small_model.layers[1].moving_mean.numpy()
+    model_batchnorm.train(model, *small_data(), epochs=1, verbose=0)
+    assert not np.array_equal(small_model.layers[1].moving_mean, averages)
+
+
+def test_in_the_call_of_a_subclassed_model_training_false_holds(small_model):
+    class Subclassed(keras.Model):
+        def call(self, images):
+            return small_model(images, training=False)
+
+    averages = small_model.layers[1].moving_mean.numpy()
+    model_batchnorm.train(Subclassed(), *small_data(), epochs=1, verbose=0)
+    np.testing.assert_equal(small_model.layers[1].moving_mean.numpy(), averages)
+
+
 def test_the_readmes_fine_tuning_trains_the_other_layers(fine_tuned):
     before = fine_tuned.layers[0].get_weights()[0].copy()
     x, y = small_data()

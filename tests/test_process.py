@@ -124,10 +124,10 @@ def interrupted(tmp_path_factory):
 
 
 @needs_posix
-def test_ctrl_c_ends_with_a_result_and_status_130(interrupted):
+def test_ctrl_c_ends_with_a_result_that_says_so_and_status_130(interrupted):
     status, output, errors, _ = interrupted
     assert status == 130
-    assert re.search(f"{RESULT}$", output)
+    assert re.search(rf"{RESULT} \(stopped after epoch 1\)$", output)
     assert "Traceback" not in errors
 
 

@@ -354,6 +354,13 @@ def test_the_plot_shows_both_networks(tmp_path):
         assert f"<!-- val_accuracy, {network} -->" in drawn
 
 
+def test_the_plot_has_no_entry_for_what_was_not_measured(tmp_path):
+    main("--validation-split 0 --plot curves.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "<!-- accuracy, with -->" in drawn
+    assert "val_" not in drawn
+
+
 def test_with_compare_the_network_with_the_layers_is_saved():
     main("--compare --save model.keras")
     assert norms(keras.saving.load_model("model.keras"))
