@@ -592,6 +592,18 @@ def test_the_readmes_numbers_are_what_keras_computes():
     assert said[1].format(*scaled) in readme
 
 
+def test_the_readmes_import_trains_and_predicts():
+    readme = types.ModuleType("readme")
+    exec(next(block for block in blocks() if "load_data" in block), vars(readme))
+    assert readme.probabilities.shape == (1, 10)
+    assert (
+        readme.model.evaluate(
+            model_batchnorm.prepare(readme.x_test), readme.y_test, return_dict=True
+        )["accuracy"]
+        > 0.5
+    )
+
+
 def test_in_the_readmes_block_a_bias_would_change_nothing():
     readme = types.ModuleType("readme")
     exec(next(block for block in blocks() if "use_bias=False" in block), vars(readme))
@@ -615,7 +627,7 @@ def fine_tuned(small_model):
 def test_the_readmes_fine_tuning_keeps_the_averages(fine_tuned):
     kept = [layer.get_weights() for layer in norms(fine_tuned)]
     x, y = small_data()
-    model_batchnorm.train(fine_tuned, x, y % 5, epochs=1, verbose=0)
+    model_batchnorm.train(fine_tuned, x, y, epochs=1, verbose=0)
     np.testing.assert_equal([layer.get_weights() for layer in norms(fine_tuned)], kept)
 
 
@@ -640,5 +652,5 @@ def test_in_the_call_of_a_subclassed_model_training_false_holds(small_model):
 def test_the_readmes_fine_tuning_trains_the_other_layers(fine_tuned):
     before = fine_tuned.layers[0].get_weights()[0].copy()
     x, y = small_data()
-    model_batchnorm.train(fine_tuned, x, y % 5, epochs=1, verbose=0)
+    model_batchnorm.train(fine_tuned, x, y, epochs=1, verbose=0)
     assert np.abs(fine_tuned.layers[0].get_weights()[0] - before).max() > 0

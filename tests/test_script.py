@@ -239,6 +239,7 @@ def odd_targets():
         "--save folder.keras",
         "--save pipe.keras",
         "--save device.keras",
+        f"--save {'too_long' * 40}.keras",
         "--plot curves",
         "--no-batch-norm --compare",
     ],
