@@ -29,14 +29,16 @@ NAMES = sorted(file.stem for file in (HERE / "questions").glob("[!_]*.py"))
 class Question:
     """A file of questions/, with runs that differ from its own where the options say so."""
 
-    def __init__(self, name, dataset="kmnist", epochs=None, seeds=None):
+    def __init__(self, name, dataset=None, epochs=None, seeds=None):
         module = importlib.import_module(f"questions.{name}")
         self.name, self.module = name, module
         self.heading = module.__doc__.partition("\n")[0]
         self.seeds = range(1, 1 + min(module.SEEDS, seeds or module.SEEDS))
         self.runs = {
             label: dataclasses.replace(
-                run, dataset=dataset, epochs=min(run.epochs, epochs or run.epochs)
+                run,
+                dataset=dataset or run.dataset,
+                epochs=min(run.epochs, epochs or run.epochs),
             )
             for label, run in module.RUNS.items()
         }
@@ -62,29 +64,36 @@ class Question:
         return self.module.report(found) if all(found.values()) else UNMADE
 
 
-def left_to_make(questions, lines):
-    """Return [(run, seed, measurements)] of the runs that are not made, or not measured in.
+def left_to_make(asked, questions, lines):
+    """Return [(run, seed, measurements)] of what is not made, or not measured in.
 
-    Of all questions that ask for a run, the measurements are made together. The first
-    seeds come first, so that even an early end leaves something to say. A line with
-    "script", a commit, was made by that earlier version of the script: it is shown until
-    the run is made again.
+    asked are the questions whose runs are to be made. What any of the questions measures
+    in a run is measured, as a run has one line for all. A line with "script", a commit,
+    was made by that earlier version of the script: it is shown until the run is made again.
     """
-    asked = {}
-    for question in questions:
-        for run in question.runs.values():
-            for seed in question.seeds:
-                key = runs.settings(run), seed
-                _, _, measurements = asked.setdefault(key, (run, seed, {}))
-                measurements.update(question.measurements)
-    left = [
+    entries = {
+        (runs.settings(run), seed): (run, seed, measurements(questions, run, seed))
+        for question in asked
+        for run in question.runs.values()
+        for seed in question.seeds
+    }
+    return [
         entry
-        for key, entry in asked.items()
+        for key, entry in entries.items()
         if key not in lines
         or "script" in lines[key]
         or not entry[2].keys() <= lines[key]["measured"].keys()
     ]
-    return sorted(left, key=lambda entry: entry[1])
+
+
+def measurements(questions, run, seed):
+    """Return what the questions measure in a run with this seed."""
+    return {
+        name: measurement
+        for question in questions
+        if run in question.runs.values() and seed in question.seeds
+        for name, measurement in question.measurements.items()
+    }
 
 
 def minutes(left, lines):
@@ -105,20 +114,19 @@ def images_seen(train_images, epochs, **_):
     return (train_images or 60_000) * epochs
 
 
-def make_runs(questions, results, backwards):
-    """Make the runs that the results lack."""
-    left = left_to_make(questions, results.lines())[:: -1 if backwards else 1]
+def make_runs(asked, questions, results, backwards):
+    """Make the runs of the questions asked that the results lack."""
+    left = left_to_make(asked, questions, results.lines())
     if backwards:
-        left.sort(key=lambda entry: entry[1])
+        left.reverse()
+    # The first seeds come first, so that even an early end leaves something to say.
+    left.sort(key=lambda entry: entry[1])
     estimate = f"about {minutes(left, results.lines()):.0f} minutes of a core"
     print(f"{len(left)} runs to make, {estimate}", flush=True)
-    for number, (run, seed, measurements) in enumerate(left, 1):
+    for number, entry in enumerate(left, 1):
         # Another process may have made it by now.
-        if any(
-            (run, seed) == (other, other_seed)
-            for other, other_seed, _ in left_to_make(questions, results.lines())
-        ):
-            results.make(run, seed, measurements)
+        if entry in left_to_make(asked, questions, results.lines()):
+            results.make(*entry)
             print(f"{number} of {len(left)} is made", flush=True)
 
 
@@ -136,6 +144,7 @@ def write_reports(questions, results, folder):
             figure = question.module.draw(question.find(lines))
             figure.savefig(folder / f"{question.name}.png", dpi=110)
     readme.write_text(text, "utf-8", newline="\n")
+    print(f"Tables and figures are in {readme}")
 
 
 UNMADE = "*Its runs are not made yet.*"
@@ -164,9 +173,8 @@ def main(argv=None):
     )
     parser.add_argument(
         "--dataset",
-        default="kmnist",
         choices=model_batchnorm.LOADERS,
-        help="what to train on (default: %(default)s)",
+        help="what to train on (default: as the questions have it)",
     )
     parser.add_argument(
         "--epochs",
@@ -200,25 +208,29 @@ def main(argv=None):
     for name in options.questions:
         if name not in NAMES:
             parser.error(f"there is no question {name!r}, only {', '.join(NAMES)}")
-    changed = options.dataset != "kmnist" or options.epochs or options.seeds
+    changed = options.dataset or options.epochs or options.seeds
     if changed and options.folder.resolve() == HERE:
         parser.error("other data, epochs or seeds need a --folder of their own")
     questions = [
-        Question(name, options.dataset, options.epochs, options.seeds)
-        for name in options.questions or NAMES
+        Question(name, options.dataset, options.epochs, options.seeds) for name in NAMES
+    ]
+    asked = [
+        question
+        for question in questions
+        if question.name in (options.questions or NAMES)
     ]
     options.folder.mkdir(parents=True, exist_ok=True)
     results = runs.Results(options.folder / "results.jsonl")
     status = 0
     try:
         if not options.report_only:
-            make_runs(questions, results, options.backwards)
+            make_runs(asked, questions, results, options.backwards)
     except OSError as error:
-        sys.exit(f"{error}\n--dataset digits needs no network.")
+        sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         status = 130
-    write_reports(questions, results, options.folder)
+    write_reports(asked, results, options.folder)
     return status
 
 

@@ -123,9 +123,9 @@ def optimizer(run, steps):
     rate = run.learning_rate
     if run.cosine_decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    if run.optimizer == "SGD":
-        return keras.optimizers.SGD(rate, momentum=run.optimizer_momentum)
-    return getattr(keras.optimizers, run.optimizer)(rate)
+    momentum = run.optimizer_momentum  # an error with optimizers that have none
+    options = {"momentum": momentum} if momentum else {}
+    return getattr(keras.optimizers, run.optimizer)(rate, **options)
 
 
 class TestAccuracy(keras.callbacks.Callback):
@@ -217,9 +217,12 @@ class Results:
 
 
 def settings(run):
-    """Return a run's settings as text: two runs with the same are the same."""
-    run = dataclasses.asdict(run) if isinstance(run, Run) else run
-    return json.dumps(run, sort_keys=True)
+    """Return a run's settings as text: two runs with the same are the same.
+
+    A line that was written before Run had a field stands for the field's default.
+    """
+    run = run if isinstance(run, Run) else Run(**run)
+    return json.dumps(dataclasses.asdict(run), sort_keys=True)
 
 
 def rounded(value):

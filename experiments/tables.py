@@ -25,8 +25,13 @@ class After:
 
     def heading(self, lines):
         """Return what it is in these lines; ValueError where their epochs differ."""
-        (epoch,) = {self.in_line(line) for line in lines}
-        return f"{QUANTITIES[self.quantity]} after {plural(epoch, 'epoch')}"
+        epochs = sorted({self.in_line(line) for line in lines})
+        if len(epochs) > 1:
+            raise ValueError(
+                f"runs of {epochs} epochs stand under one heading: name an epoch, as in"
+                f" After({self.quantity!r}, {epochs[0]})"
+            )
+        return f"{QUANTITIES[self.quantity]} after {plural(epochs[0], 'epoch')}"
 
     def in_line(self, line):
         """Return the epoch in a line, which may have fewer."""
@@ -111,6 +116,8 @@ def mean_and_spread(values):
 def difference(values, reference):
     """Return the mean difference, paired by seed, with its 95 % interval, as text."""
     differences = values - reference
+    if differences.isna().any():
+        return f"{differences.isna().sum()} of {len(differences)} without a value"
     text = signed(differences.mean())
     if len(differences) > 1:
         low, high = interval(differences)

@@ -1,6 +1,8 @@
 """The experiments: what is measured is what is said, and every run is made once."""
 
+import copy
 import dataclasses
+import importlib
 import json
 import re
 
@@ -49,7 +51,14 @@ def committed():
 
 
 def test_a_run_with_a_line_is_not_left_to_make(question):
-    assert run.left_to_make([question], lines_of(TINY)) == []
+    assert run.left_to_make([question], [question], lines_of(TINY)) == []
+
+
+def test_a_line_from_before_a_setting_existed_stands_for_its_default(question):
+    (line,) = lines_of(TINY).values()
+    del line["run"]["largest_pixel"]
+    lines = {(runs.settings(line["run"]), 1): line}
+    assert run.left_to_make([question], [question], lines) == []
 
 
 @pytest.mark.parametrize(
@@ -65,18 +74,39 @@ def test_a_run_with_a_line_is_not_left_to_make(question):
 )
 def test_a_run_with_another_setting_is_left_to_make(question, change):
     lines = lines_of(dataclasses.replace(TINY, **change))
-    assert run.left_to_make([question], lines) == [(TINY, 1, {})]
+    assert run.left_to_make([question], [question], lines) == [(TINY, 1, {})]
 
 
 def test_a_run_that_lacks_a_measurement_is_left_to_make(question):
     question.measurements = {"Nothing": runs.Measurement}
-    assert len(run.left_to_make([question], lines_of(TINY))) == 1
+    assert len(run.left_to_make([question], [question], lines_of(TINY))) == 1
+
+
+def test_what_another_question_measures_in_a_run_is_measured_too(question):
+    other = copy.copy(question)
+    other.measurements = {"Nothing": runs.Measurement}
+    left = run.left_to_make([question], [question, other], {})
+    assert left == [(TINY, 1, {"Nothing": runs.Measurement})]
+
+
+def test_no_two_measurements_have_the_same_name():
+    kinds = {
+        measurement
+        for question in map(run.Question, run.NAMES)
+        for measurement in question.measurements.values()
+    }
+    assert len({kind.__name__ for kind in kinds}) == len(kinds)
+
+
+def test_a_question_may_have_a_data_set_of_its_own(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("questions.bias"), "RUNS", {"a": TINY})
+    assert run.Question("bias").runs["a"].dataset == "digits"
 
 
 def test_a_run_of_an_earlier_script_is_left_to_make(question):
     lines = lines_of(TINY)
     next(iter(lines.values()))["script"] = "a commit"
-    assert len(run.left_to_make([question], lines)) == 1
+    assert len(run.left_to_make([question], [question], lines)) == 1
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -121,7 +151,7 @@ def test_a_column_is_headed_by_the_epochs_that_were_trained():
 
 def test_rows_of_different_epochs_do_not_stand_under_one_heading():
     two = {"history": {"loss": [1.0, 1.0], "test_accuracy": [0.5, 0.6]}}
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(ValueError, match="name an epoch"):
         tables.chosen(found(one={1: 0.5}) | {"two": {1: two}}, [tables.TEST])
 
 
@@ -141,6 +171,18 @@ def test_rows_that_are_compared_have_the_same_seeds():
 def test_a_seed_without_a_value_is_not_counted():
     values = tables.chosen(found(one={1: 0.5, 2: None}), [tables.TEST])
     assert tables.table(values).endswith("| one | 1 of 2 without a value | 1 |")
+
+
+def test_a_difference_with_a_value_missing_is_not_said():
+    values = tables.chosen(
+        found(one={1: 0.5, 2: None}, other={1: 0.4, 2: 0.4}), [tables.TEST]
+    ).iloc[:, 0]
+    assert tables.difference(values["one"], values["other"]) == "1 of 2 without a value"
+
+
+def test_a_momentum_for_an_optimizer_without_one_is_an_error():
+    with pytest.raises((TypeError, ValueError)):
+        runs.optimizer(runs.Run(optimizer_momentum=0.9), steps=1)
 
 
 def test_the_interval_is_that_of_a_paired_t_test():
