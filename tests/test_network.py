@@ -594,14 +594,10 @@ def test_the_readmes_numbers_are_what_keras_computes():
 
 def test_the_readmes_import_trains_and_predicts():
     readme = types.ModuleType("readme")
-    exec(next(block for block in blocks() if "load_data" in block), vars(readme))
+    code = next(block for block in blocks() if "load_data" in block)
+    exec(code.replace("epochs=3", "epochs=1"), vars(readme))
     assert readme.probabilities.shape == (1, 10)
-    assert (
-        readme.model.evaluate(
-            model_batchnorm.prepare(readme.x_test), readme.y_test, return_dict=True
-        )["accuracy"]
-        > 0.5
-    )
+    assert readme.model.history.history["val_accuracy"][-1] > 0.5
 
 
 def test_in_the_readmes_block_a_bias_would_change_nothing():
