@@ -86,4 +86,16 @@ def report(found):
         ][key]
         for key, kind in KINDS.items()
     }
-    return tables.by_seed(tables.frame(found, columns), "trained with")
+    values = tables.frame(found, columns)
+    moving, _, recomputed = (values[column] for column in columns)
+    differences = [
+        f"- {label}: {tables.difference(recomputed[label], moving[label])}"
+        for label in found
+    ]
+    return "\n\n".join(
+        [
+            tables.by_seed(values, "trained with"),
+            "Recomputed statistics less the moving averages:",
+            "\n".join(differences),
+        ]
+    )
