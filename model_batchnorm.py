@@ -171,7 +171,7 @@ def main(argv=None):
 
     tf.config.experimental.enable_op_determinism()
     keras.config.set_floatx("float32")  # a user's keras.json may have another
-    models, results, written = {}, {}, []
+    histories, results, written = {}, {}, []
     interrupted = False
     for name in options.networks:  # "with", "without", or both
         print(f"Training {name} Batch Normalization", flush=True)
@@ -204,15 +204,15 @@ def main(argv=None):
             if not epochs_finished(model):
                 raise
             interrupted = True
+        histories[name] = model.history  # Keras' evaluate() may put another there
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
         if dataset == "digits" and not options.dataset:
             results[name] += " (digits, not KMNIST)"
         if interrupted:
-            results[name] += f" (stopped after epoch {epochs_finished(model)})"
+            results[name] += f" (stopped after epoch {len(histories[name].epoch)})"
         print(results[name], flush=True)
-        models[name] = model
-        written += write_files(options, models)
+        written += write_files(options, model, histories)
         if interrupted:
             break
 
@@ -519,14 +519,13 @@ LOADERS = {
 # Files and options.
 
 
-def write_files(options, models):
-    """Save the first of the models, plot all; return whether each file could be written."""
+def write_files(options, model, histories):
+    """Save the model, but not the second, plot all; return whether each was written."""
     written = []
-    if options.save and len(models) == 1:
-        (model,) = models.values()
+    if options.save and len(histories) == 1:
         written.append(write(options.save, model.save))
     if options.plot:
-        written.append(write(options.plot, lambda file: plot(models).savefig(file)))
+        written.append(write(options.plot, lambda file: plot(histories).savefig(file)))
     return written
 
 
@@ -551,22 +550,22 @@ def write(path, save):
     return True
 
 
-def plot(models):
-    """Return a matplotlib Figure: accuracy and loss of trained models over the epochs."""
+def plot(histories):
+    """Return a matplotlib Figure: accuracy and loss of each Keras History by name."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
     looks = {"with": "C0o", "without": "C1s"}  # color and marker
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss")):
-        for name, model in models.items():
+        for name, history in histories.items():
             for key, line in ((quantity, "--"), (f"val_{quantity}", "-")):
-                curve = model.history.history.get(key)
+                curve = history.history.get(key)
                 if curve:  # there is no validation with --validation-split 0
                     epochs = range(1, len(curve) + 1)
                     axes.plot(epochs, curve, looks[name] + line, label=f"{key}, {name}")
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(title=f"{' and '.join(models)} Batch Normalization")
+        axes.legend(title=f"{' and '.join(histories)} Batch Normalization")
     return figure
 
 
