@@ -99,7 +99,7 @@ def test_when_the_reader_of_its_output_goes_away_it_ends_without_a_traceback():
 def press_ctrl_c_after(text, options):
     """Return (status, output, errors) of the script, interrupted when it prints this."""
     process = start(
-        f"--dataset digits --batch-size 2 --save model.keras --plot curves.png {options}",
+        f"--dataset digits --batch-size 4 --save model.keras --plot curves.png {options}",
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     read = ""
