@@ -84,8 +84,8 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     # The paper puts the layer between a convolution and its ReLU. Here it follows the
     # ReLU, and stands again after each pooling, as in the article. Our measurements
     # (experiments/README.md) find that for this network before or after the ReLU matters
-    # little, and that the two layers after pooling bring nothing. One to each convolution
-    # and each hidden Dense layer is enough to start with.
+    # little, and that the two layers after pooling bring nothing. One behind each
+    # convolution and each hidden Dense layer is enough to start with.
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)

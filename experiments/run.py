@@ -211,20 +211,17 @@ def main(argv=None):
     changed = options.dataset or options.epochs or options.seeds
     if changed and options.folder.resolve() == HERE:
         parser.error("other data, epochs or seeds need a --folder of their own")
-    questions = [
-        Question(name, options.dataset, options.epochs, options.seeds) for name in NAMES
-    ]
-    asked = [
-        question
-        for question in questions
-        if question.name in (options.questions or NAMES)
-    ]
+    questions = {
+        name: Question(name, options.dataset, options.epochs, options.seeds)
+        for name in NAMES
+    }
+    asked = [questions[name] for name in options.questions or NAMES]
     options.folder.mkdir(parents=True, exist_ok=True)
     results = runs.Results(options.folder / "results.jsonl")
     status = 0
     try:
         if not options.report_only:
-            make_runs(asked, questions, results, options.backwards)
+            make_runs(asked, questions.values(), results, options.backwards)
     except OSError as error:
         sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
     except KeyboardInterrupt:

@@ -107,17 +107,22 @@ def by_seed(values, corner):
 def mean_and_spread(values):
     """Return mean ± standard deviation as text; with a value missing, say so."""
     if values.isna().any():
-        return f"{values.isna().sum()} of {len(values)} without a value"
+        return missing(values)
     if len(values) < 2:
         return "".join(f"{value:.3f}" for value in values)
     return f"{values.mean():.3f} ± {values.std():.3f}"
+
+
+def missing(values):
+    """Return how many of the values are missing, as text."""
+    return f"{values.isna().sum()} of {len(values)} without a value"
 
 
 def difference(values, reference):
     """Return the mean difference, paired by seed, with its 95 % interval, as text."""
     differences = values - reference
     if differences.isna().any():
-        return f"{differences.isna().sum()} of {len(differences)} without a value"
+        return missing(differences)
     text = signed(differences.mean())
     if len(differences) > 1:
         low, high = interval(differences)

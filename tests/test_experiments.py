@@ -112,11 +112,12 @@ def test_a_run_of_an_earlier_script_is_left_to_make(question):
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("name", run.NAMES)
 def test_the_report_of_its_first_seeds_says_how_many_they_are(name, seeds, committed):
-    first = {key: line for key, line in committed.items() if key[1] <= seeds}
     question = run.Question(name)
+    made = min(map(len, question.find(committed).values()))
+    seeds = min(seeds, made)
+    first = {key: line for key, line in committed.items() if key[1] <= seeds}
     report = question.report(first)
-    complete = all(len(lines) == seeds for lines in question.find(first).values())
-    if complete and "| seeds |" in report:
+    if report != run.UNMADE and "| seeds |" in report:
         assert set(re.findall(r"\| (\d+) \|$", report, re.MULTILINE)) == {str(seeds)}
 
 

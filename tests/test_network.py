@@ -633,7 +633,7 @@ def test_in_a_functional_model_fit_overrides_training_false(small_model):
     model = keras.Model(images, small_model(images, training=False))
     averages = small_model.layers[1].moving_mean.numpy()
     model_batchnorm.train(model, *small_data(), epochs=1, verbose=0)
-    assert not np.array_equal(small_model.layers[1].moving_mean, averages)
+    assert not np.array_equal(small_model.layers[1].moving_mean.numpy(), averages)
 
 
 def test_in_the_call_of_a_subclassed_model_training_false_holds(small_model):

@@ -24,7 +24,11 @@ RUNS = WITH_THE_LAYERS | WITHOUT
 
 def report(found):
     values = tables.chosen(found, [After("val_accuracy", 5), After("test_accuracy", 5)])
-    return "\n\n".join(
+    parts = [
         tables.table(values.loc[list(part)], reference=next(iter(part)))
         for part in (WITH_THE_LAYERS, WITHOUT)
-    )
+    ]
+    _, after, before = WITH_THE_LAYERS
+    parts.append(f"“{after}” less “{before}”:")
+    parts.append(tables.differences(values, after, before))
+    return "\n\n".join(parts)
