@@ -5,8 +5,9 @@
 The ways to train alternate in one process, an epoch each, validation included, so that all
 see the same machine; the first epoch of each, which traces its graph, does not count. Peak
 memory is that of a process of its own for each way. The images are noise: speed does not
-depend on what they show. Every single time goes into speed.json; README.md gets the best of
-each, as what else the machine does only ever adds to it, and the median.
+depend on what they show. Every single time goes into speed.json, under the machine that it
+was measured on; README.md gets the best of each, as what else the machine does only ever
+adds to it, and the median.
 """
 
 import contextlib
@@ -113,8 +114,16 @@ def print_peak_memory(name):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
 
 
-def report(measured):
-    """Return the tables of what was measured, as Markdown."""
+def report(machines):
+    """Return the tables of what was measured on each machine, as Markdown."""
+    return "\n\n".join(
+        f"### {machine}\n\n{report_machine(measured)}"
+        for machine, measured in machines.items()
+    )
+
+
+def report_machine(measured):
+    """Return the tables of what was measured on one machine, as Markdown."""
     parts = []
     for comparison, ways in measured["seconds"].items():
         summaries = pd.DataFrame(
@@ -133,13 +142,12 @@ def report(measured):
         parts.append(tables.markdown(cells))
     memory = [f"- {name}: {gb:.2f} GB" for name, gb in measured["peak memory"].items()]
     parts.append("Peak memory, 60,000 images:\n\n" + "\n".join(memory))
-    parts.append(f"{measured['machine']}; {measured['versions']}")
+    parts.append(measured["versions"])
     return "\n\n".join(parts)
 
 
 def main():
     measured = {
-        "machine": runs.machine(),
         "versions": f"{platform.system()}, Python {platform.python_version()},"
         f" TensorFlow {tf.__version__}, Keras {keras.__version__}",
         # First: on Linux a process' peak is at least what its parent uses at its start.
@@ -147,11 +155,13 @@ def main():
         "seconds": {name: seconds(ways) for name, ways in COMPARISONS.items()},
     }
     file = run.HERE / "speed.json"
-    file.write_text(json.dumps(runs.rounded(measured), indent=1) + "\n", "utf-8")
+    machines = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    machines[runs.machine()] = runs.rounded(measured)
+    file.write_text(json.dumps(machines, indent=1) + "\n", "utf-8")
     readme = run.HERE / "README.md"
-    text = run.fill(readme.read_text("utf-8"), "speed", report(measured))
+    text = run.fill(readme.read_text("utf-8"), "speed", report(machines))
     readme.write_text(text, "utf-8", newline="\n")
-    print(report(measured))
+    print(report(machines))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,17 @@ RUNS = {
 def report(found):
     rows = [f"{optimizer}, {depth}" for optimizer in OPTIMIZERS for depth in DEPTHS]
     corner = "optimizer, convolutions (test accuracy, by seed)"
-    return tables.grid(found, rows, [WITH, WITHOUT, HE], corner)
+    seeds = tables.frame(found, {"test": tables.TEST})["test"]
+    differences = [
+        f"- {row}: "
+        + tables.difference(seeds.loc[f"{WITH}, {row}"], seeds.loc[f"{HE}, {row}"])
+        for row in rows
+    ]
+    return (
+        tables.grid(found, rows, [WITH, WITHOUT, HE], corner)
+        + "\n\nThe layers (with Keras' initialization) less He's initialization without them:"
+        "\n\n" + "\n".join(differences)
+    )
 
 
 def draw(found):
