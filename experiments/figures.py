@@ -4,12 +4,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 WITH, WITHOUT = "with Batch Normalization", "without"
+# Without the layers, too, but with the initialization named.
+GLOROT, HE = "without, Keras' initialization", "without, He's initialization"
 CHANCE = 0.1  # ten balanced classes
 
 LOOKS = {  # color, marker, line
     WITH: ("C0", "o", "-"),
     WITHOUT: ("C1", "s", "--"),
-    "without, He initialization": ("C2", "^", ":"),
+    GLOROT: ("C1", "s", "--"),
+    HE: ("C2", "^", ":"),
 }
 
 
@@ -25,15 +28,23 @@ def dots(axes, values, heading):
     values: {network: {position: its seeds' accuracies}}.
     """
     positions = sorted({position for found in values.values() for position in found})
-    shifts = [0.94, 1.06, 1.0]  # so that dots of several networks are seen side by side
-    for (network, found), shift in zip(values.items(), shifts):
+    width = positions[-1] / positions[0]  # of the axis, whose logarithm is drawn
+    for number, (network, found) in enumerate(values.items()):
         color, marker, line = LOOKS[network]
-        medians = {position: seeds.median() for position, seeds in found.items()}
-        shifted = [position * shift for position in medians]
-        axes.plot(shifted, medians.values(), color=color, linestyle=line)
+        # Networks, and their seeds, stand side by side, so that equal ones are seen.
+        shift = width ** (0.032 * (number - (len(values) - 1) / 2))
+        medians = {
+            position * shift: seeds.median() for position, seeds in found.items()
+        }
+        axes.plot(medians.keys(), medians.values(), color=color, linestyle=line)
         axes.plot([], [], color + marker + line, label=network)  # for the legend
         for position, seeds in found.items():
-            axes.plot([position * shift] * len(seeds), seeds, color + marker, alpha=0.6)
+            middle = (len(seeds) - 1) / 2
+            places = [
+                position * shift * width ** (0.0065 * (seed - middle))
+                for seed in range(len(seeds))
+            ]
+            axes.plot(places, seeds, color + marker, markersize=4, alpha=0.7)
     axes.axhline(CHANCE, color="gray", linestyle=":")
     axes.text(positions[0] * 0.8, CHANCE + 0.015, "chance", color="gray")
     axes.set(xscale="log", ylim=(0, 1), title=heading)

@@ -117,10 +117,10 @@ def images_seen(train_images, epochs, **_):
 def make_runs(asked, questions, results, backwards):
     """Make the runs of the questions asked that the results lack."""
     left = left_to_make(asked, questions, results.lines())
-    if backwards:
-        left.reverse()
     # The first seeds come first, so that even an early end leaves something to say.
     left.sort(key=lambda entry: entry[1])
+    if backwards:
+        left.reverse()
     estimate = f"about {minutes(left, results.lines()):.0f} minutes of a core"
     print(f"{len(left)} runs to make, {estimate}", flush=True)
     for number, entry in enumerate(left, 1):
@@ -191,7 +191,7 @@ def main(argv=None):
     parser.add_argument(
         "--backwards",
         action="store_true",
-        help="each seed's last run first, for a second process beside this one",
+        help="the last run first, for a second process beside this one",
     )
     parser.add_argument(
         "--report-only",

@@ -21,10 +21,20 @@ COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
 
 def report(found):
     networks = WITH, WITHOUT
+    validation = tables.frame(found, {"validation": COLUMNS[0]})["validation"]
+    differences = [
+        f"- {name}: "
+        + tables.difference(
+            validation.loc[f"{name}, 0.003"], validation.loc[f"{name}, 0.001"]
+        )
+        for name in networks
+    ]
     return (
         tables.grids(found, RATES, networks, "learning rate", COLUMNS)
         + "\n\n"
         + tables.at_their_best(found, RATES, networks, COLUMNS)
+        + "\n\nValidation accuracy at 0.003 less that at 0.001:\n\n"
+        + "\n".join(differences)
     )
 
 

@@ -1,13 +1,14 @@
 """Where does it decide? Depth"""
 
+import pandas as pd
+
 import figures
 import tables
-from figures import WITH, WITHOUT
+from figures import GLOROT, HE, WITH
 from runs import BATCH_NORM, Run, layer
 
 SEEDS = 5
 DEPTHS = 2, 8, 20, 40
-HE = "without, He initialization"
 OPTIMIZERS = {
     "Adam": {"optimizer": "Adam", "learning_rate": 0.001},
     "SGD with momentum": {
@@ -48,7 +49,7 @@ RUNS = {
     for depth in DEPTHS
     for name, network in {
         WITH: plain_stack(depth, BATCH_NORM),
-        WITHOUT: plain_stack(depth),
+        GLOROT: plain_stack(depth),  # Keras' initialization
         HE: plain_stack(depth, kernel_initializer="he_normal"),
     }.items()
     for optimizer, options in OPTIMIZERS.items()
@@ -59,15 +60,22 @@ def report(found):
     rows = [f"{optimizer}, {depth}" for optimizer in OPTIMIZERS for depth in DEPTHS]
     corner = "optimizer, convolutions (test accuracy, by seed)"
     seeds = tables.frame(found, {"test": tables.TEST})["test"]
-    differences = [
-        f"- {row}: "
-        + tables.difference(seeds.loc[f"{WITH}, {row}"], seeds.loc[f"{HE}, {row}"])
-        for row in rows
-    ]
+    differences = pd.DataFrame(
+        {
+            f"the layers less “{name}”": [
+                tables.difference(
+                    seeds.loc[f"{WITH}, {row}"], seeds.loc[f"{name}, {row}"]
+                )
+                for row in rows
+            ]
+            for name in (GLOROT, HE)
+        },
+        pd.Index(rows, name="optimizer, convolutions (test accuracy)"),
+    )
     return (
-        tables.grid(found, rows, [WITH, WITHOUT, HE], corner)
-        + "\n\nThe layers (with Keras' initialization) less He's initialization without them:"
-        "\n\n" + "\n".join(differences)
+        tables.grid(found, rows, [WITH, GLOROT, HE], corner)
+        + "\n\n"
+        + tables.markdown(differences)
     )
 
 
@@ -79,10 +87,11 @@ def draw(found):
             name: {
                 depth: seeds.loc[f"{name}, {optimizer}, {depth}"] for depth in DEPTHS
             }
-            for name in (WITH, WITHOUT, HE)
+            for name in (WITH, GLOROT, HE)
         }
         figures.dots(axes, values, optimizer)
         axes.set_xlabel("convolutions")
+    figure.suptitle("10,000 images, three epochs")
     both[0].set_ylabel("test accuracy")
     both[0].legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure
