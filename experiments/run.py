@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 import runs
-from runs import model_batchnorm  # it stands in the folder above
+from runs import keras, model_batchnorm  # the latter stands in the folder above
 
 HERE = Path(__file__).resolve().parent
 NAMES = sorted(file.stem for file in (HERE / "questions").glob("[!_]*.py"))
@@ -46,8 +46,11 @@ class Question:
         self.measurements = {measurement.__name__: measurement} if measurement else {}
 
     def find(self, lines):
-        """Return those of the lines that answer it: {label: {seed: line}}."""
-        return {
+        """Return those of the lines that answer it: {label: {seed: line}}.
+
+        Every label has the same seeds, so that what is compared is paired.
+        """
+        found = {
             label: {
                 seed: lines[key]
                 for seed in self.seeds
@@ -57,9 +60,14 @@ class Question:
             }
             for label, run in self.runs.items()
         }
+        seeds = set.intersection(*map(set, found.values()))
+        return {
+            label: {seed: line for seed, line in by_seed.items() if seed in seeds}
+            for label, by_seed in found.items()
+        }
 
     def report(self, lines):
-        """Return its Markdown, tables and lists; UNMADE while a label has no run."""
+        """Return its Markdown, tables and lists; UNMADE while no seed has all its runs."""
         found = self.find(lines)
         return self.module.report(found) if all(found.values()) else UNMADE
 
@@ -109,6 +117,18 @@ def minutes(left, lines):
     )
 
 
+def check_keras(asked):
+    """End the program where a question needs a later Keras than there is."""
+    version = tuple(map(int, keras.__version__.split(".")[:2]))
+    for question in asked:
+        needed = getattr(question.module, "KERAS", version)
+        if version < needed:
+            sys.exit(
+                f"The question {question.name} needs Keras {needed[0]}.{needed[1]}, and"
+                f" here is {keras.__version__}: name the other questions without it."
+            )
+
+
 def images_seen(train_images, epochs, **_):
     """Return how many images a run trains on, each as often as it is seen."""
     return (train_images or 60_000) * epochs
@@ -130,17 +150,17 @@ def make_runs(asked, questions, results, backwards):
             print(f"{number} of {len(left)} is made", flush=True)
 
 
-def write_reports(questions, results, folder):
+def write_reports(questions, results, folder, note=""):
     """Write the questions' tables into the folder's README.md, and their figures."""
     lines = results.lines()
     readme = folder / "README.md"
     text = readme.read_text("utf-8") if readme.exists() else ""
     for question in questions:
-        markdown = question.report(lines)
+        markdown = note + question.report(lines)
         if start(question.name) not in text:
             text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
         text = fill(text, question.name, markdown)
-        if hasattr(question.module, "draw") and markdown != UNMADE:
+        if hasattr(question.module, "draw") and UNMADE not in markdown:
             figure = question.module.draw(question.find(lines))
             figure.savefig(folder / f"{question.name}.png", dpi=110)
     readme.write_text(text, "utf-8", newline="\n")
@@ -148,6 +168,10 @@ def write_reports(questions, results, folder):
 
 
 UNMADE = "*Its runs are not made yet.*"
+TRY = (
+    "*A try with other data, epochs or seeds: those that labels and figures name are the"
+    " question's own.*\n\n"
+)
 END = "<!-- end -->"
 
 
@@ -221,13 +245,14 @@ def main(argv=None):
     status = 0
     try:
         if not options.report_only:
+            check_keras(asked)
             make_runs(asked, questions.values(), results, options.backwards)
     except OSError as error:
         sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         status = 130
-    write_reports(asked, results, options.folder)
+    write_reports(asked, results, options.folder, TRY if changed else "")
     return status
 
 

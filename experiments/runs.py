@@ -10,13 +10,16 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import model_batchnorm
+import model_batchnorm  # before Keras, whose backend it chooses
+
+import keras  # isort: skip
+import tensorflow as tf  # isort: skip
+
+keras.config.set_floatx("float32")  # whatever a user's keras.json says, as in main()
 
 
 def layer(name, **options):
@@ -67,7 +70,7 @@ def script_layers(
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Everything that determines a result, but the random seed and the versions."""
+    """Everything that determines a result, but the random seed, versions and machine."""
 
     network: list = dataclasses.field(default_factory=script_layers)
     dtype_policy: str = "float32"
@@ -221,8 +224,11 @@ def settings(run):
 
     A line that was written before Run had a field stands for the field's default.
     """
-    run = run if isinstance(run, Run) else Run(**run)
-    return json.dumps(dataclasses.asdict(run), sort_keys=True)
+    values = dataclasses.asdict(run if isinstance(run, Run) else Run(**run))
+    for field in dataclasses.fields(Run):
+        if field.type is float:  # 255 is the same as 255.0
+            values[field.name] = float(values[field.name])
+    return json.dumps(values, sort_keys=True)
 
 
 def rounded(value):
@@ -231,6 +237,8 @@ def rounded(value):
         return {str(key): rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [rounded(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
     return value

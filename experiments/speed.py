@@ -18,15 +18,13 @@ import subprocess
 import sys
 import time
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 import run
 import runs
 import tables
-from runs import Run, model_batchnorm, script_layers
+from runs import Run, keras, model_batchnorm, script_layers, tf
 
 EPOCHS = 5
 WAYS = {

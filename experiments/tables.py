@@ -192,7 +192,8 @@ FAILED = 0.2  # an accuracy below it: little more than chance, which is 0.1
 def grid(found, rows, columns, corner, column=TEST):
     """Return a Markdown table with every seed's value, and how many failed.
 
-    found has the labels f"{column}, {row}"; corner is the heading of the rows.
+    found has a label f"{name}, {row}" for each name in columns; corner is the heading of
+    the rows.
     """
     seeds = frame(found, {"value": column})["value"]
     made = pd.DataFrame(index=pd.Index(rows, name=corner))

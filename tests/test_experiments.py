@@ -4,8 +4,12 @@ import copy
 import dataclasses
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -96,6 +100,42 @@ def test_no_two_measurements_have_the_same_name():
         for measurement in question.measurements.values()
     }
     assert len({kind.__name__ for kind in kinds}) == len(kinds)
+
+
+def test_a_whole_number_is_the_same_setting_as_the_float():
+    assert runs.settings(runs.Run(largest_pixel=255)) == runs.settings(
+        runs.Run(largest_pixel=255.0)
+    )
+
+
+def test_what_was_made_from_both_ends_is_reported_once_a_seed_has_all_its_runs():
+    question = run.Question("bias", dataset="digits", epochs=1)
+    first, second = question.runs.values()
+    accuracies = {"val_accuracy": [0.5], "test_accuracy": [0.5]}
+    lines = lines_of(first, seed=1, **accuracies)
+    lines |= lines_of(second, seed=3, **accuracies)
+    assert question.report(lines) == run.UNMADE
+    lines |= lines_of(first, seed=3, **accuracies)
+    assert question.report(lines).count("| 1 |") == 2
+
+
+def test_a_question_that_needs_a_later_keras_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs.keras, "__version__", "3.12.4")
+    with pytest.raises(SystemExit, match="needs Keras 3.14, and here is 3.12.4"):
+        run.main(["instead", "--folder", str(tmp_path)])
+
+
+def test_a_users_keras_settings_do_not_reach_the_runs(tmp_path):
+    (tmp_path / "keras.json").write_text('{"floatx": "float16"}', "utf-8")
+    code = "import run, runs; print(runs.build(runs.Run()).inputs[0].dtype)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT / "experiments",
+        env=os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"},
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout
+    assert printed == "float32\n"
 
 
 def test_a_question_may_have_a_data_set_of_its_own(monkeypatch):
@@ -261,6 +301,16 @@ def test_every_run_is_made_once_and_a_second_call_changes_no_file(
     monkeypatch.setattr(runs, "make", pytest.fail)
     run.main([*options, "--folder", str(tmp_path)])
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
+def test_a_try_says_that_it_is_one(tmp_path):
+    options = ["--dataset", "digits", "--report-only", "--folder", str(tmp_path)]
+    run.main(["bias", *options])
+    assert run.TRY in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_a_number_of_numpy_is_written_as_json():
+    assert json.dumps(runs.rounded({"share": np.float32(0.5)})) == '{"share": 0.5}'
 
 
 def test_a_run_without_a_number_is_written_as_json(tmp_path, monkeypatch):

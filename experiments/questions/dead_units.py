@@ -12,7 +12,7 @@ SEEDS = 3
 
 
 class DeadUnits(runs.Measurement):
-    """Counts the Dense layer's units that ReLU makes zero for all validation images."""
+    """Measures the share of Dense's units that ReLU makes zero for all validation images."""
 
     def on_train_begin(self, logs=None):
         self.result = {}

@@ -14,7 +14,14 @@ RUNS = {
 
 
 def report(found):
-    columns = [After("val_accuracy", 1), After("val_accuracy", 5), VALIDATION, TEST]
+    columns = [
+        After("val_accuracy", 1),
+        After("val_accuracy", 5),
+        VALIDATION,
+        TEST,
+        After("val_loss"),
+        After("test_loss"),
+    ]
     values = tables.chosen(found, columns)
     differences = tables.differences(values, WITH, WITHOUT)
     return (
@@ -22,6 +29,8 @@ def report(found):
         f"The difference that the layers make, with its 95 % interval:\n\n{differences}"
         "\n\nWithout the layers, validation accuracy reaches what it is after the first"
         f" epoch with them in epoch {caught_up(found)} (by seed)."
+        f"\n\nValidation loss is lowest with the layers in epoch {lowest(found[WITH])},"
+        f" without them in epoch {lowest(found[WITHOUT])} (by seed)."
     )
 
 
@@ -34,6 +43,12 @@ def caught_up(found):
         reached = [n for n, accuracy in enumerate(others, 1) if accuracy >= first]
         epochs.append(str(reached[0]) if reached else "none")
     return ", ".join(epochs)
+
+
+def lowest(lines):
+    """Return the epochs, by seed, in which the validation loss is lowest."""
+    losses = [lines[seed]["history"]["val_loss"] for seed in sorted(lines)]
+    return ", ".join(str(loss.index(min(loss)) + 1) for loss in losses)
 
 
 def draw(found):

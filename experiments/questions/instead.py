@@ -5,6 +5,7 @@ from figures import WITHOUT
 from runs import BATCH_NORM, Run, layer, script_layers
 
 SEEDS = 5
+KERAS = 3, 14  # the first version that has renorm
 SIZES = 2, 4
 NETWORKS = {
     WITHOUT: script_layers(norm=None),
@@ -14,7 +15,7 @@ NETWORKS = {
     ),
     # Its averages' momentum has to be that of renorm's own, 0.99: Keras' default for both.
     "BatchNormalization, `renorm=True`, nothing clipped": script_layers(
-        {"BatchNormalization": {"renorm": True}}  # since Keras 3.14
+        {"BatchNormalization": {"renorm": True}}
     ),
     "GroupNormalization, 8 groups": script_layers(
         layer("GroupNormalization", groups=8)

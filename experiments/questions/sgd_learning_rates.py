@@ -1,4 +1,4 @@
-"""With SGD, as in the paper: does it bear higher learning rates?"""
+"""With plain SGD: does it bear higher learning rates?"""
 
 import figures
 import tables
