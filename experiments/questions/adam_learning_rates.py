@@ -21,6 +21,14 @@ COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
 
 def report(found):
     networks = WITH, WITHOUT
+    first = tables.frame(found, {"validation": After("val_accuracy", 1)})["validation"]
+    starts = [
+        f"- {rate}: "
+        + tables.difference(
+            first.loc[f"{WITH}, {rate}"], first.loc[f"{WITHOUT}, {rate}"]
+        )
+        for rate in RATES
+    ]
     validation = tables.frame(found, {"validation": COLUMNS[0]})["validation"]
     differences = [
         f"- {name}: "
@@ -35,6 +43,8 @@ def report(found):
         + tables.at_their_best(found, RATES, networks, COLUMNS)
         + "\n\nValidation accuracy at 0.003 less that at 0.001:\n\n"
         + "\n".join(differences)
+        + "\n\nWhat the layers add to validation accuracy after the first epoch, by learning"
+        " rate:\n\n" + "\n".join(starts)
     )
 
 
