@@ -137,7 +137,8 @@ def images_seen(train_images, epochs, **_):
 def make_runs(asked, questions, results, backwards):
     """Make the runs of the questions asked that the results lack."""
     left = left_to_make(asked, questions, results.lines())
-    # The first seeds come first, so that even an early end leaves something to say.
+    # The first seeds come first, so that even an early end leaves something to say; a
+    # second process comes from the other end, so that the two meet only once.
     left.sort(key=lambda entry: entry[1])
     if backwards:
         left.reverse()

@@ -6,8 +6,8 @@ The ways to train alternate in one process, an epoch each, validation included, 
 see the same machine; the first epoch of each, which traces its graph, does not count. Peak
 memory is that of a process of its own for each way. The images are noise: speed does not
 depend on what they show. Every single time goes into speed.json, under the machine that it
-was measured on; README.md gets the best of each, as what else the machine does only ever
-adds to it, and the median; that of the CPU, as wall times double with what else it does.
+was measured on. README.md gets the CPU time: the best, as what else the machine does only
+ever adds to it, and the median. Wall times are not shown: they jump with what else it does.
 """
 
 import contextlib

@@ -146,6 +146,17 @@ def differences(values, label, reference):
     )
 
 
+def compared(values, pairs):
+    """Return a Markdown list of differences between the two labels of each pair.
+
+    values: a column of frame(). pairs: {what the difference is: (label, reference)}.
+    """
+    return "\n".join(
+        f"- {name}: {difference(values[label], values[reference])}"
+        for name, (label, reference) in pairs.items()
+    )
+
+
 def interval(differences):
     """Return the ends of the mean's 95 % interval, by Student's t."""
     mean, error = differences.mean(), stats.sem(differences)

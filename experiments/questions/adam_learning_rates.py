@@ -21,30 +21,18 @@ COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
 
 def report(found):
     networks = WITH, WITHOUT
-    first = tables.frame(found, {"validation": After("val_accuracy", 1)})["validation"]
-    starts = [
-        f"- {rate}: "
-        + tables.difference(
-            first.loc[f"{WITH}, {rate}"], first.loc[f"{WITHOUT}, {rate}"]
-        )
-        for rate in RATES
-    ]
-    validation = tables.frame(found, {"validation": COLUMNS[0]})["validation"]
-    differences = [
-        f"- {name}: "
-        + tables.difference(
-            validation.loc[f"{name}, 0.003"], validation.loc[f"{name}, 0.001"]
-        )
-        for name in networks
-    ]
+    columns = {"first": After("val_accuracy", 1), "tenth": COLUMNS[0]}
+    validation = tables.frame(found, columns)
+    starts = {rate: (f"{WITH}, {rate}", f"{WITHOUT}, {rate}") for rate in RATES}
+    rates = {name: (f"{name}, 0.003", f"{name}, 0.001") for name in networks}
     return (
         tables.grids(found, RATES, networks, "learning rate", COLUMNS)
         + "\n\n"
         + tables.at_their_best(found, RATES, networks, COLUMNS)
         + "\n\nValidation accuracy at 0.003 less that at 0.001:\n\n"
-        + "\n".join(differences)
+        + tables.compared(validation["tenth"], rates)
         + "\n\nWhat the layers add to validation accuracy after the first epoch, by learning"
-        " rate:\n\n" + "\n".join(starts)
+        " rate:\n\n" + tables.compared(validation["first"], starts)
     )
 
 

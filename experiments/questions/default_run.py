@@ -37,7 +37,7 @@ def report(found):
 def caught_up(found):
     """Return the epochs, by seed, in which "without" has "with"'s first accuracy."""
     epochs = []
-    for seed in sorted(found[WITH].keys() & found[WITHOUT].keys()):
+    for seed in sorted(found[WITH]):
         first = found[WITH][seed]["history"]["val_accuracy"][0]
         others = found[WITHOUT][seed]["history"]["val_accuracy"]
         reached = [n for n, accuracy in enumerate(others, 1) if accuracy >= first]

@@ -37,13 +37,12 @@ def report(found):
     corner = "optimizer, images (test accuracy, by seed)"
     seeds = tables.frame(found, {"test": tables.TEST})["test"]
     grid = tables.grid(found, rows, [WITH, WITHOUT], corner)
-    differences = [
-        f"- {name}, {optimizer}, 0 to 255 instead of 0 to 1: "
-        + tables.difference(
-            seeds.loc[f"{name}, {optimizer}, images 0 to 255"],
-            seeds.loc[f"{name}, {optimizer}, images 0 to 1"],
+    pairs = {
+        f"{name}, {optimizer}, 0 to 255 instead of 0 to 1": (
+            f"{name}, {optimizer}, images 0 to 255",
+            f"{name}, {optimizer}, images 0 to 1",
         )
         for name in (WITH, WITHOUT)
         for optimizer in OPTIMIZERS
-    ]
-    return grid + "\n\n" + "\n".join(differences)
+    }
+    return grid + "\n\n" + tables.compared(seeds, pairs)
