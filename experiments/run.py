@@ -76,8 +76,7 @@ def left_to_make(asked, questions, lines):
     """Return [(run, seed, measurements)] of what is not made, or not measured in.
 
     asked are the questions whose runs are to be made. What any of the questions measures
-    in a run is measured, as a run has one line for all. A line with "script", a commit,
-    was made by that earlier version of the script: it is shown until the run is made again.
+    in a run is measured, as a run has one line for all.
     """
     entries = {
         (runs.settings(run), seed): (run, seed, measurements(questions, run, seed))
@@ -88,9 +87,7 @@ def left_to_make(asked, questions, lines):
     return [
         entry
         for key, entry in entries.items()
-        if key not in lines
-        or "script" in lines[key]
-        or not entry[2].keys() <= lines[key]["measured"].keys()
+        if key not in lines or not entry[2].keys() <= lines[key]["measured"].keys()
     ]
 
 

@@ -54,14 +54,12 @@ def frame(found, columns):
     """Return a DataFrame with a row for each run, by (label, seed), and these columns.
 
     found: {label: {seed: line}}, as run.py's find() returns it. columns: functions of a
-    line by heading. Only the seeds that every label has are taken, so that what is compared
-    is paired.
+    line by heading.
     """
-    seeds = sorted(set.intersection(*(set(lines) for lines in found.values())))
     rows = {
-        (label, seed): [column(lines[seed]) for column in columns.values()]
+        (label, seed): [column(line) for column in columns.values()]
         for label, lines in found.items()
-        for seed in seeds
+        for seed, line in sorted(lines.items())
     }
     index = pd.MultiIndex.from_tuples(rows, names=["network", "seed"])
     return pd.DataFrame(list(rows.values()), index, list(columns), dtype=float)

@@ -143,12 +143,6 @@ def test_a_question_may_have_a_data_set_of_its_own(monkeypatch):
     assert run.Question("bias").runs["a"].dataset == "digits"
 
 
-def test_a_run_of_an_earlier_script_is_left_to_make(question):
-    lines = lines_of(TINY)
-    next(iter(lines.values()))["script"] = "a commit"
-    assert len(run.left_to_make([question], [question], lines)) == 1
-
-
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("name", run.NAMES)
 def test_the_report_of_its_first_seeds_says_how_many_they_are(name, seeds, committed):
@@ -205,10 +199,11 @@ def test_runs_on_digits_do_not_stand_in_kmnists_tables():
 
 
 def test_rows_that_are_compared_have_the_same_seeds():
-    values = tables.chosen(
-        found(one={1: 0.5, 2: 0.6}, other={2: 0.7, 3: 0.9}), [tables.TEST]
-    )
-    assert list(values.index) == [("one", 2), ("other", 2)]
+    question = run.Question("bias")
+    first, second = question.runs.values()
+    lines = lines_of(first, seed=1) | lines_of(first, seed=2)
+    lines |= lines_of(second, seed=2) | lines_of(second, seed=3)
+    assert [list(seeds) for seeds in question.find(lines).values()] == [[2], [2]]
 
 
 def test_a_seed_without_a_value_is_not_counted():

@@ -17,5 +17,12 @@ RUNS = {
 
 def report(found):
     values = tables.chosen(found, [After("val_accuracy", 5), After("test_accuracy", 5)])
-    values["test − validation"] = values.iloc[:, 1] - values.iloc[:, 0]
-    return tables.table(values)
+    validation, test = (values[column] for column in values)
+    gaps = [
+        f"- {label}: {tables.difference(test[label], validation[label])}"
+        for label in found
+    ]
+    return (
+        f"{tables.table(values)}\n\nTest accuracy less validation accuracy:\n\n"
+        + "\n".join(gaps)
+    )
