@@ -124,16 +124,22 @@ def difference(values, reference):
     text = signed(differences.mean())
     if len(differences) > 1:
         low, high = interval(differences)
-        text += f" ({signed(low)} to {signed(high)})"
+        text += f" ({end(low)} to {end(high)})"
     return (
         f"{text}, above with {(differences > 0).sum()} of {plural(len(values), 'seed')}"
     )
 
 
-def signed(number):
+def signed(number, digits=3):
     """Return a number with its sign as text; one that is rounded to 0 has none."""
-    text = f"{number:+.3f}"
+    text = f"{number:+.{digits}f}"
     return "0.000" if float(text) == 0 else text
+
+
+def end(number):
+    """Return an interval's end as text: on which side of 0 it is must be seen."""
+    text = signed(number)
+    return signed(number, digits=4) if text == "0.000" else text
 
 
 def differences(values, label, reference):
