@@ -241,7 +241,9 @@ def test_the_number_of_seeds_that_are_ahead_is_said():
 
 
 def test_it_is_seen_on_which_side_of_0_an_interval_ends():
-    values = tables.chosen(found(a={1: 0.010, 2: 0.01165}, b={1: 0, 2: 0}), [tables.TEST])
+    values = tables.chosen(
+        found(a={1: 0.010, 2: 0.01165}, b={1: 0, 2: 0}), [tables.TEST]
+    )
     text = tables.difference(values.loc["a"].iloc[:, 0], values.loc["b"].iloc[:, 0])
     assert text.startswith("+0.011 (+0.0003 to +0.021)")
 

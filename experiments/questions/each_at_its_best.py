@@ -12,4 +12,9 @@ RUNS = {
 
 
 def report(found):
-    return tables.table(tables.chosen(found), reference=WITHOUT)
+    values = tables.chosen(found)
+    differences = tables.differences(values, WITH, WITHOUT)
+    return (
+        f"{tables.table(values)}\n\n"
+        f"The difference that the layers make:\n\n{differences}"
+    )
