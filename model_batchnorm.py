@@ -83,8 +83,8 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     #
     # The paper puts the layer between a convolution and its ReLU. Here it follows the
     # ReLU, and stands again after each pooling, as in the article. Our measurements
-    # (experiments/README.md) find that for this network before or after the ReLU matters
-    # little, and that the two layers after pooling bring nothing. One behind each
+    # (experiments/README.md) could not tell before the ReLU from after it in this
+    # network, and find that the two layers after pooling bring nothing. One behind each
     # convolution and each hidden Dense layer is enough to start with.
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
@@ -204,7 +204,8 @@ def main(argv=None):
             if not epochs_finished(model):
                 raise
             interrupted = True
-        histories[name] = model.history  # Keras' evaluate() may put another there
+        # What train() returns, but for Ctrl-C. Keras' evaluate() may put another there.
+        histories[name] = model.history
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
         if dataset == "digits" and not options.dataset:

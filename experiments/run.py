@@ -14,12 +14,12 @@ make more runs in an hour than one on two cores:
 import argparse
 import dataclasses
 import importlib
-import re
 import statistics
 import sys
 from pathlib import Path
 
 import runs
+import tables
 from runs import keras, model_batchnorm  # the latter stands in the folder above
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +43,7 @@ class Question:
             for label, run in module.RUNS.items()
         }
         measurement = getattr(module, "MEASUREMENT", None)
-        self.measurements = {measurement.__name__: measurement} if measurement else {}
+        self.measurements = {measurement.key(): measurement} if measurement else {}
 
     def find(self, lines):
         """Return those of the lines that answer it: {label: {seed: line}}.
@@ -109,7 +109,7 @@ def minutes(left, lines):
         rates.append(line["minutes"] / images_seen(**line["run"]))
     usual = statistics.median(rates or [1.5e-5])  # that is of a core of 2021
     return sum(
-        taken.get(runs.settings(run), usual * images_seen(run.train_images, run.epochs))
+        taken.get(runs.settings(run), usual * images_seen(**dataclasses.asdict(run)))
         for run, _, _ in left
     )
 
@@ -126,9 +126,9 @@ def check_keras(asked):
             )
 
 
-def images_seen(train_images, epochs, **_):
+def images_seen(dataset, train_images, epochs, **_):
     """Return how many images a run trains on, each as often as it is seen."""
-    return (train_images or 60_000) * epochs
+    return (train_images or (1_437 if dataset == "digits" else 60_000)) * epochs
 
 
 def make_runs(asked, questions, results, backwards):
@@ -140,7 +140,12 @@ def make_runs(asked, questions, results, backwards):
     if backwards:
         left.reverse()
     estimate = f"about {minutes(left, results.lines()):.0f} minutes of a core"
-    print(f"{len(left)} runs to make, {estimate}", flush=True)
+    print(f"{tables.plural(len(left), 'run')} to make, {estimate}", flush=True)
+    try:
+        for dataset in {run.dataset for run, _, _ in left}:
+            runs.load_data(dataset)
+    except OSError as error:
+        sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
     for number, entry in enumerate(left, 1):
         # Another process may have made it by now.
         if entry in left_to_make(asked, questions, results.lines()):
@@ -148,13 +153,20 @@ def make_runs(asked, questions, results, backwards):
             print(f"{number} of {len(left)} is made", flush=True)
 
 
-def write_reports(questions, results, folder, note=""):
-    """Write the questions' tables into the folder's README.md, and their figures."""
+def write_reports(asked, questions, results, folder, note=""):
+    """Write the tables of the questions asked into the folder's README.md, and figures.
+
+    And those of the others that stand there already: they may share runs.
+    """
     lines = results.lines()
     readme = folder / "README.md"
     text = readme.read_text("utf-8") if readme.exists() else ""
-    for question in questions:
+    for question in questions.values():
+        if question not in asked and start(question.name) not in text:
+            continue
         markdown = note + question.report(lines)
+        if question not in asked and UNMADE in markdown:
+            continue  # what stands there may be of other options
         if start(question.name) not in text:
             text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
         text = fill(text, question.name, markdown)
@@ -180,9 +192,12 @@ def start(name):
 
 def fill(text, name, markdown):
     """Return the text with a question's Markdown between its markers."""
-    pattern = f"{re.escape(start(name))}\n.*?{re.escape(END)}"
-    block = f"{start(name)}\n{markdown}\n{END}"
-    return re.sub(pattern, lambda _: block, text, flags=re.DOTALL)
+    begin = f"{start(name)}\n"
+    before, _, after = text.partition(begin)
+    old, end, after = after.partition(END)
+    if not end or "<!-- question" in old:
+        sys.exit(f"README.md lacks {END} after {start(name)}")
+    return f"{before}{begin}{markdown}\n{END}{after}"
 
 
 def main(argv=None):
@@ -246,11 +261,11 @@ def main(argv=None):
             check_keras(asked)
             make_runs(asked, questions.values(), results, options.backwards)
     except OSError as error:
-        sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
+        sys.exit(f"{error}")
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         status = 130
-    write_reports(asked, results, options.folder, TRY if changed else "")
+    write_reports(asked, questions, results, options.folder, TRY if changed else "")
     return status
 
 

@@ -48,22 +48,22 @@ def script_layers(
     layers that are put before and after the last of them. The Dense layer with ten outputs
     is not listed; `build` adds it.
     """
-    relu = layer("ReLU")
-    activation = [norm, relu] if before_relu else [relu, norm]
+
+    def activation(*norms):
+        relu = layer("ReLU")
+        return [*norms, relu] if before_relu else [relu, *norms]
+
     pooling = [layer("MaxPooling2D", pool_size=2), norm if after_pooling else None]
     network = [
         layer("Conv2D", filters=32, kernel_size=3, use_bias=use_bias),
-        *activation,
+        *activation(norm),
         *pooling,
         layer("Conv2D", filters=64, kernel_size=3, use_bias=use_bias),
-        *activation,
+        *activation(norm),
         *pooling,
         layer("Flatten"),
         layer("Dense", units=256, use_bias=use_bias),
-        *activation[:-1],
-        before_last_norm,
-        activation[-1],
-        after_last_norm,
+        *activation(before_last_norm, norm, after_last_norm),
     ]
     return [description for description in network if description]
 
@@ -88,6 +88,10 @@ class Run:
     cosine_decay: bool = False  # of the learning rate, to 0 at the end
     epochs: int = 5
     batch_size: int = 250
+
+    def __post_init__(self):
+        model_batchnorm.LOADERS[self.dataset]  # a misspelt one is an error
+        getattr(keras.optimizers, self.optimizer)
 
 
 def load(run):
@@ -148,20 +152,34 @@ class TestAccuracy(keras.callbacks.Callback):
 
 
 class Measurement(keras.callbacks.Callback):
-    """Measures something of a network, in the training or after it, into self.result."""
+    """Measures something of a network, in the training or after it, into self.result.
 
+    It leaves the training as it is, the weights, and the state of Keras' random numbers
+    while the training goes on.
+    """
+
+    settings = {}  # what determines the result, beside the run's settings
     result = None  # what json can write
 
     def __init__(self, data):
         super().__init__()
         self.data = data  # as load() returns it
 
+    @classmethod
+    def key(cls):
+        """Return what its results are found by in a line's "measured"."""
+        return " ".join([cls.__name__, *map(json.dumps, filter(None, [cls.settings]))])
+
+    @classmethod
+    def of(cls, line):
+        """Return the result in a line."""
+        return line["measured"][cls.key()]
+
 
 def make(run, seed, measurements=()):
     """Make a run; return its results: history, number of parameters, and "measured".
 
-    measurements are subclasses of Measurement by the names under which their results stand
-    there.
+    measurements are subclasses of Measurement, by their keys.
     """
     data = (x_train, y_train), test = load(run)
     measuring = {name: kind(data) for name, kind in dict(measurements).items()}
@@ -197,8 +215,17 @@ class Results:
     def lines(self):
         """Return the lines by (settings, seed); of two for the same, the later one."""
         text = self.file.read_text("utf-8") if self.file.exists() else ""
-        lines = map(json.loads, text.splitlines())
-        return {(settings(line["run"]), line["seed"]): line for line in lines}
+        lines = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                line = json.loads(line)
+            except ValueError as error:
+                sys.exit(
+                    f"{self.file}, line {number} is damaged ({error}): delete the line,"
+                    " and its run is made again."
+                )
+            lines[settings(line["run"]), line["seed"]] = line
+        return lines
 
     def make(self, run, seed, measurements):
         """Make a run and write its line."""

@@ -210,30 +210,26 @@ def grid(found, rows, columns, corner, column=TEST):
     found has a label f"{name}, {row}" for each name in columns; corner is the heading of
     the rows.
     """
-    seeds = frame(found, {"value": column})["value"]
-    made = pd.DataFrame(index=pd.Index(rows, name=corner))
+    values = chosen(found, [column])
+    (heading,) = values.columns
+    seeds = values[heading]
+    made = pd.DataFrame(index=pd.Index(rows, name=f"{corner} ({heading}, by seed)"))
     for name in columns:
         made[name] = [seeds_and_failures(seeds.loc[f"{name}, {row}"]) for row in rows]
     return markdown(made)
 
 
 def grids(found, rows, columns, corner, quantities=(VALIDATION, TEST)):
-    """Return a grid() for each of the quantities, which its corner names, too."""
+    """Return a grid() for each of the quantities."""
     return "\n\n".join(
-        grid(
-            found,
-            rows,
-            columns,
-            f"{corner} ({QUANTITIES[quantity.quantity]}, by seed)",
-            quantity,
-        )
-        for quantity in quantities
+        grid(found, rows, columns, corner, quantity) for quantity in quantities
     )
 
 
 def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
     """Compare two networks, each in the row where it validates best, in a sentence."""
-    validation, test = (frame(found, {"value": each})["value"] for each in quantities)
+    values = chosen(found, quantities)
+    validation, test = (values[heading] for heading in values)
     best = [
         max(rows, key=lambda row: validation.loc[f"{name}, {row}"].mean())
         for name in names

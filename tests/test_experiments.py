@@ -19,6 +19,7 @@ import runs
 import speed
 import tables
 from conftest import ROOT
+from questions import averages, dead_units, fine_tuning, inside, training_mode
 
 TINY = runs.Run(runs.script_layers(norm=None), dataset="digits", epochs=1)
 
@@ -146,13 +147,19 @@ def test_a_question_may_have_a_data_set_of_its_own(monkeypatch):
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("name", run.NAMES)
 def test_the_report_of_its_first_seeds_says_how_many_they_are(name, seeds, committed):
-    question = run.Question(name)
-    made = min(map(len, question.find(committed).values()))
-    seeds = min(seeds, made)
     first = {key: line for key, line in committed.items() if key[1] <= seeds}
-    report = question.report(first)
-    if report != run.UNMADE and "| seeds |" in report:
-        assert set(re.findall(r"\| (\d+) \|$", report, re.MULTILINE)) == {str(seeds)}
+    report = run.Question(name).report(first)
+    assert report != run.UNMADE
+    assert set(re.findall(r"\| (\d+) \|$", report, re.MULTILINE)) <= {str(seeds)}
+
+
+@pytest.mark.parametrize("name", run.NAMES)
+def test_a_figure_that_the_readme_shows_is_drawn(name, committed, tmp_path):
+    shown = f"({name}.png)" in (ROOT / "experiments" / "README.md").read_text("utf-8")
+    question = run.Question(name)
+    assert shown == hasattr(question.module, "draw")
+    if shown:
+        question.module.draw(question.find(committed)).savefig(tmp_path / "figure.png")
 
 
 def test_a_misspelt_layer_is_an_error():
@@ -175,6 +182,12 @@ def test_a_misspelt_column_is_an_error():
         tables.After("test_acuracy")
 
 
+@pytest.mark.parametrize("setting", ["dataset", "optimizer"])
+def test_a_misspelt_value_of_a_setting_is_an_error(setting):
+    with pytest.raises((KeyError, AttributeError)):
+        runs.Run(**{setting: "kmnits"})
+
+
 def test_a_misspelt_question_is_an_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         run.main(["dropuot"])
@@ -190,6 +203,13 @@ def test_rows_of_different_epochs_do_not_stand_under_one_heading():
     two = {"history": {"loss": [1.0, 1.0], "test_accuracy": [0.5, 0.6]}}
     with pytest.raises(ValueError, match="name an epoch"):
         tables.chosen(found(one={1: 0.5}) | {"two": {1: two}}, [tables.TEST])
+
+
+def test_nor_do_they_in_a_table_by_seed():
+    two = {"history": {"loss": [1.0, 1.0], "test_accuracy": [0.5, 0.6]}}
+    labels = found(**{"a, 1": {1: 0.5}}) | {"a, 2": {1: two}}
+    with pytest.raises(ValueError, match="name an epoch"):
+        tables.grid(labels, [1, 2], ["a"], "rows")
 
 
 def test_runs_on_digits_do_not_stand_in_kmnists_tables():
@@ -255,16 +275,323 @@ def test_failed_seeds_are_shown_and_counted():
     assert "0.900, 0.100 (1 of 2 failed)" in shown
 
 
-def test_the_default_run_is_the_scripts():
-    network = runs.build(runs.Run())
-    script = model_batchnorm.build_model((28, 28, 1), 10)
-    kinds = [type(layer).__name__ for layer in network.layers]
-    assert [kind for kind in kinds if kind != "ReLU"] == [
-        type(layer).__name__ for layer in script.layers
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_the_default_runs_network_is_the_scripts(batch_norm):
+    norm = runs.BATCH_NORM if batch_norm else None
+    network = runs.build(runs.Run(runs.script_layers(norm)))
+    script = model_batchnorm.build_model((28, 28, 1), 10, batch_norm=batch_norm)
+    network.set_weights(script.get_weights())
+    images = np.random.default_rng(0).random((20, 28, 28, 1), "float32")
+    for training in False, True:  # the second step moves the averages
+        predicted = network(images, training=training)
+        np.testing.assert_allclose(
+            predicted, script(images, training=training), atol=1e-6
+        )
+    for mine, scripts in zip(network.weights, script.weights, strict=True):
+        np.testing.assert_allclose(mine, scripts, atol=1e-6)
+
+
+def test_the_default_runs_settings_are_the_scripts():
+    (default, _) = run.Question("default_run").runs.values()
+    options = model_batchnorm.parse_options([])
+    assert default.epochs == options.epochs
+    assert default.learning_rate == options.learning_rate
+    assert default.dtype_policy == options.dtype_policy
+    assert default.batch_size == model_batchnorm.default_batch_size(48_000)
+    assert isinstance(runs.optimizer(default, steps=1), runs.keras.optimizers.Adam)
+
+
+# A run is made with its settings.
+
+
+class Seen(runs.Measurement):
+    """What a network is like at the end of its training."""
+
+    def on_train_end(self, logs=None):
+        loss, accuracy = self.model.evaluate(*self.data[1], batch_size=250, verbose=0)
+        self.result = {
+            "steps": int(self.model.optimizer.iterations),
+            "policy": self.model.layers[0].dtype_policy.name,
+            "test_accuracy": accuracy,
+            "weights": [float(np.sum(each)) for each in self.model.get_weights()],
+        }
+
+
+FLAT = runs.Run([runs.layer("Flatten")], dataset="digits", train_images=100, epochs=1)
+
+
+def seen(made, seed=1, **measurements):
+    """Make a run; return its history, and what was seen at its end."""
+    results = runs.make(made, seed, measurements | {"Seen": Seen})
+    return results["history"], results["measured"]["Seen"]
+
+
+def test_a_run_has_its_steps_and_its_policy():
+    made = dataclasses.replace(
+        FLAT, epochs=2, batch_size=20, dtype_policy="mixed_bfloat16"
+    )
+    _, at_end = seen(made)
+    assert at_end["steps"] == 8  # 80 images of 100 in batches of 20, twice
+    assert at_end["policy"] == "mixed_bfloat16"
+
+
+def test_a_run_is_tested_on_the_test_images():
+    history, at_end = seen(FLAT)
+    assert history["test_accuracy"] == [at_end["test_accuracy"]]
+
+
+def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
+    first, second, again = seen(FLAT), seen(FLAT, seed=2), seen(FLAT)
+    assert first == again
+    assert first != second
+
+
+def test_a_run_has_its_first_images():
+    (x_train, y_train), _ = runs.load(FLAT)
+    assert len(x_train) == len(y_train) == 100
+
+
+def test_training_and_test_images_are_scaled_alike():
+    (x_train, _), (x_test, _) = runs.load(dataclasses.replace(FLAT, largest_pixel=255))
+    assert x_train.max() == x_test.max() == 255
+
+
+def test_pooled_images_are_all_of_them_in_another_split():
+    whole = dataclasses.replace(FLAT, train_images=None)
+    (x_train, _), (x_test, _) = runs.load(whole)
+    (mixed_train, _), (mixed_test, _) = runs.load(
+        dataclasses.replace(whole, pooled=True)
+    )
+    assert mixed_test.shape == x_test.shape
+    assert not np.array_equal(mixed_test, x_test)
+    assert np.sum(mixed_train) + np.sum(mixed_test) == pytest.approx(
+        np.sum(x_train) + np.sum(x_test), rel=1e-5
+    )
+
+
+def test_a_cosine_decay_ends_at_0():
+    decayed = runs.optimizer(runs.Run(cosine_decay=True), steps=10)
+    decayed.iterations.assign(10)
+    assert float(decayed.learning_rate) == pytest.approx(0)
+
+
+def test_an_optimizer_has_its_rate_and_momentum():
+    sgd = runs.optimizer(
+        runs.Run(optimizer="SGD", learning_rate=0.3, optimizer_momentum=0.9), steps=1
+    )
+    assert float(sgd.learning_rate) == pytest.approx(0.3)
+    assert sgd.momentum == 0.9
+
+
+def test_a_layer_before_the_last_norm_stands_right_before_it():
+    dropout = runs.layer("Dropout", rate=0.5)
+    for before_relu in False, True:
+        listed = runs.script_layers(before_relu=before_relu, before_last_norm=dropout)
+        assert listed[listed.index(dropout) + 1] == runs.BATCH_NORM
+
+
+# What is measured in a run.
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        averages.Statistics,
+        dead_units.DeadUnits,
+        fine_tuning.FineTuning,
+        inside.Percentiles,
+        training_mode.TrainingMode,
+    ],
+    ids=lambda kind: kind.__name__,
+)
+def test_a_measurement_leaves_the_training_as_it_is(kind, monkeypatch):
+    monkeypatch.setitem(fine_tuning.TRAINING, "epochs", 1)
+    network = [
+        runs.layer("Flatten"),
+        runs.layer("Dense", units=8),
+        runs.layer("ReLU"),
+        runs.BATCH_NORM,
     ]
-    assert [weight.shape for weight in network.weights] == [
-        weight.shape for weight in script.weights
-    ]
+    made = dataclasses.replace(FLAT, network=network, epochs=2)
+    assert seen(made, measured=kind) == seen(made)
+
+
+def test_another_setting_of_a_measurement_is_another_key(monkeypatch):
+    before = averages.Statistics.key()
+    monkeypatch.setitem(averages.Statistics.settings, "batches", 3)
+    assert averages.Statistics.key() != before
+
+
+def test_statistics_are_recomputed():
+    norm = runs.layer("BatchNormalization", momentum=0.999)
+    made = dataclasses.replace(
+        FLAT, network=[norm, *FLAT.network], epochs=9, batch_size=20, largest_pixel=255
+    )
+    (result,) = runs.make(made, 1, {"a": averages.Statistics})["measured"].values()
+    assert result["moving"] < min(result["batch"], result["recomputed"])
+
+
+@pytest.mark.parametrize(("bias", "share"), [("zeros", 1), ("ones", 0)])
+def test_a_unit_that_is_always_0_is_dead(bias, share):
+    dense = runs.layer(
+        "Dense", units=4, kernel_initializer="zeros", bias_initializer=bias
+    )
+    made = dataclasses.replace(FLAT, network=[*FLAT.network, dense, runs.layer("ReLU")])
+    (result,) = runs.make(made, 1, {"a": dead_units.DeadUnits})["measured"].values()
+    assert result == {"1": share}
+
+
+def test_percentiles_are_those_of_the_last_layers_input():
+    (result,) = runs.make(FLAT, 1, {"a": inside.Percentiles})["measured"].values()
+    (x_train, _), _ = runs.load(FLAT)
+    pixel = x_train[80:].reshape(20, -1)[:, result["input"]]
+    expected = np.percentile(pixel, [15, 50, 85])
+    np.testing.assert_allclose(np.ravel(result["values"]), expected, atol=1e-6)
+
+
+def test_one_by_one_in_training_mode_all_get_the_same_answer():
+    made = dataclasses.replace(
+        FLAT, network=[*FLAT.network, runs.BATCH_NORM], epochs=9, batch_size=20
+    )
+    results = runs.make(made, 1, {"a": training_mode.TrainingMode})
+    moving, *_, one_by_one = results["measured"]["a"].values()
+    assert moving == results["history"]["test_accuracy"][-1]
+    _, (_, labels) = runs.load(FLAT)
+    assert one_by_one in np.bincount(labels) / len(labels)
+
+
+def body():
+    """The layers of a network but the last, in fine-tuning."""
+    network = [runs.layer("Dense", units=4), runs.BATCH_NORM, *FLAT.network]
+    return runs.build(dataclasses.replace(FLAT, network=network)).layers[:-1]
+
+
+def test_frozen_layers_are_those_of_batch_normalization():
+    layers = body()
+    fine_tuning.freeze_the_layers(layers)
+    assert [layer.trainable for layer in layers] == [True, False, True]
+
+
+def test_a_frozen_body_is_not_trained():
+    layers = body()
+    fine_tuning.freeze_the_body(layers)
+    assert not any(layer.trainable for layer in layers)
+
+
+def test_where_the_averages_move_no_weight_is_trained():
+    layers = body()
+    fine_tuning.freeze_all_but_the_averages(layers)
+    assert [layer.trainable for layer in layers] == [False, True, False]
+    assert layers[1].trainable_weights == []
+
+
+# The command.
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The (seed, run) pairs that are made, in a moment instead of a training."""
+    entries = []
+
+    def make(run, seed, measurements=()):
+        entries.append((seed, run))
+        accuracies = dict.fromkeys(tables.QUANTITIES, [0.5] * run.epochs)
+        history = {"loss": [1.0] * run.epochs, **accuracies}
+        measured = dict.fromkeys(measurements)
+        return {"history": history, "parameters": 1, "measured": measured}
+
+    monkeypatch.setattr(runs, "make", make)
+    return entries
+
+
+TRIED = ["bias", "--dataset", "digits", "--epochs", "1", "--folder"]
+
+
+def test_of_two_lines_for_the_same_run_the_later_one_counts(tmp_path, made):
+    results = runs.Results(tmp_path / "results.jsonl")
+    results.make(TINY, 1, {})
+    results.make(TINY, 1, {"Later": runs.Measurement})
+    (line,) = results.lines().values()
+    assert line["measured"] == {"Later": None}
+
+
+def test_ctrl_c_leaves_what_is_made_and_reports_it(tmp_path, monkeypatch, made):
+    once = runs.make
+
+    def stopped(*entry):
+        if made:
+            raise KeyboardInterrupt
+        return once(*entry)
+
+    monkeypatch.setattr(runs, "make", stopped)
+    assert run.main([*TRIED, str(tmp_path)]) == 130
+    assert (tmp_path / "README.md").exists()
+    monkeypatch.setattr(runs, "make", once)
+    run.main([*TRIED, str(tmp_path)])
+    assert len(made) == len(set(map(repr, made))) == 6
+
+
+def test_backwards_makes_the_last_run_first(tmp_path, made):
+    run.main([*TRIED, str(tmp_path)])
+    run.main([*TRIED, str(tmp_path / "backwards"), "--backwards"])
+    assert made[6:] == made[5::-1]
+
+
+def test_a_run_that_another_process_has_made_is_not_made_again(
+    tmp_path, monkeypatch, made
+):
+    once = runs.make
+
+    def beside_another(run, seed, measurements):
+        if len(made) == 1:
+            monkeypatch.setattr(runs, "make", once)
+            other = runs.Results(tmp_path / "results.jsonl")
+            other.make(*left[-1])
+        return once(run, seed, measurements)
+
+    question = run.Question("bias", dataset="digits", epochs=1)
+    left = run.left_to_make([question], [question], {})
+    monkeypatch.setattr(runs, "make", beside_another)
+    run.main([*TRIED, str(tmp_path)])
+    assert len(made) == len(set(map(repr, made))) == 6
+
+
+def test_what_other_questions_measure_is_measured_at_once(tmp_path, made):
+    questions = [run.Question(name, "digits", 1, 1) for name in run.NAMES]
+    asked = questions[run.NAMES.index("averages")]
+    results = runs.Results(tmp_path / "results.jsonl")
+    run.make_runs([asked], questions, results, backwards=False)
+    default = next(iter(asked.runs.values()))
+    measured = results.lines()[runs.settings(default), 1]["measured"]
+    assert {averages.Statistics.key(), dead_units.DeadUnits.key()} <= measured.keys()
+
+
+def test_a_question_that_stands_there_is_reported_again(tmp_path, made):
+    run.main([*TRIED, str(tmp_path)])
+    readme = tmp_path / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("0.500", "0.123"), "utf-8")
+    run.main(["precision", *TRIED[1:], str(tmp_path)])
+    assert "0.123" not in readme.read_text("utf-8")
+
+
+def test_a_try_with_other_seeds_needs_a_folder_of_its_own(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["bias", "--seeds", "1"])
+    assert "--folder of their own" in capsys.readouterr().err
+
+
+def test_a_damaged_line_is_named(tmp_path, made):
+    run.main([*TRIED, str(tmp_path)])
+    file = tmp_path / "results.jsonl"
+    file.write_text(file.read_text("utf-8") + '{"run": {"net', "utf-8")
+    with pytest.raises(SystemExit, match="results.jsonl, line 7 is damaged"):
+        run.main([*TRIED, str(tmp_path)])
+
+
+def test_a_marker_without_an_end_is_an_error():
+    text = f"{run.start('a')}\n\n## Next\n\n{run.start('b')}\n{run.END}\n"
+    with pytest.raises(SystemExit, match="README.md lacks"):
+        run.fill(text, "a", "tables")
 
 
 def test_the_tables_of_the_readme_are_those_of_the_runs(committed):

@@ -555,6 +555,26 @@ def test_a_saved_model_needs_no_script(model):
         assert "model_batchnorm" not in model.to_json()
 
 
+@pytest.mark.parametrize("between", [[], [layers.ReLU()]], ids=["before", "after"])
+def test_weights_ten_times_as_large_get_a_tenth_of_the_gradient(between):
+    dense = layers.Dense(8, bias_initializer="normal")
+    model = keras.Sequential([dense, *between, layers.BatchNormalization()])
+    random = np.random.default_rng(0)
+    x, target = random.normal(0, 5, (60, 16)), random.normal(0, 1, (60, 8))
+
+    def loss_and_gradient():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x, training=True) - target) ** 2)
+        return loss, tape.gradient(loss, dense.kernel.value)
+
+    loss, gradient = loss_and_gradient()
+    dense.set_weights([10 * weight for weight in dense.get_weights()])
+    larger_loss, smaller = loss_and_gradient()
+    np.testing.assert_allclose(larger_loss, loss, rtol=0.001)
+    np.testing.assert_allclose(10 * smaller, gradient, atol=1e-4)
+    assert np.abs(gradient).max() > 0.01
+
+
 # The README's code.
 
 
@@ -613,9 +633,11 @@ def test_in_the_readmes_block_a_bias_would_change_nothing():
 
 
 @pytest.fixture
-def fine_tuned(small_model):
+def fine_tuned():
     """What the README's code for fine-tuning makes of a saved network."""
-    small_model.save("model.keras")
+    keras.backend.clear_session()  # layers are named as in a new process
+    model_batchnorm.build_model((28, 28, 1), 10).save("model.keras")
+    keras.backend.clear_session()
     readme = types.ModuleType("readme")
     exec(next(block for block in blocks() if "fine_tuned" in block), vars(readme))
     return readme.fine_tuned

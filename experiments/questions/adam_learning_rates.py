@@ -38,12 +38,14 @@ def report(found):
 
 def draw(found):
     figure, axes = figures.new()
-    seeds = tables.frame(found, {"test": COLUMNS[1]})["test"]
+    chosen = tables.chosen(found, [COLUMNS[1]])
+    (heading,) = chosen.columns
+    seeds = chosen[heading]
     values = {
         name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
         for name in (WITH, WITHOUT)
     }
-    figures.dots(axes, values, "60,000 images, ten epochs")
-    axes.set(xlabel="learning rate of Adam", ylabel="test accuracy")
+    figures.dots(axes, values, "60,000 images")
+    axes.set(xlabel="learning rate of Adam", ylabel=heading)
     axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

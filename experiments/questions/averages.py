@@ -32,6 +32,8 @@ class Statistics(runs.Measurement):
     have it. The network stays as it was.
     """
 
+    settings = {"batches": BATCHES}
+
     def on_train_end(self, logs=None):
         norms = [
             layer
@@ -81,9 +83,7 @@ MEASUREMENT = Statistics
 
 def report(found):
     columns = {
-        f"test accuracy with {kind}": lambda line, key=key: line["measured"][
-            "Statistics"
-        ][key]
+        f"test accuracy with {kind}": lambda line, key=key: Statistics.of(line)[key]
         for key, kind in KINDS.items()
     }
     values = tables.frame(found, columns)

@@ -36,7 +36,7 @@ MEASUREMENT = DeadUnits
 
 def dead_after_ten(line):
     """Return the share of dead units after the epoch that the accuracy is of, too."""
-    shares = line["measured"]["DeadUnits"]
+    shares = DeadUnits.of(line)
     return shares[str(min(10, max(map(int, shares))))]
 
 

@@ -58,7 +58,7 @@ RUNS = {
 
 def report(found):
     rows = [f"{optimizer}, {depth}" for optimizer in OPTIMIZERS for depth in DEPTHS]
-    corner = "optimizer, convolutions (test accuracy, by seed)"
+    corner = "optimizer, convolutions"
     seeds = tables.frame(found, {"test": tables.TEST})["test"]
     differences = pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def report(found):
             ]
             for name in (GLOROT, HE)
         },
-        pd.Index(rows, name="optimizer, convolutions (test accuracy)"),
+        pd.Index(rows, name=f"{corner} (test accuracy)"),
     )
     return (
         tables.grid(found, rows, [WITH, GLOROT, HE], corner)
@@ -81,7 +81,9 @@ def report(found):
 
 def draw(found):
     figure, both = figures.new(columns=2, size=(10, 4), sharey=True)
-    seeds = tables.frame(found, {"test": tables.TEST})["test"]
+    chosen = tables.chosen(found, [tables.TEST])
+    (heading,) = chosen.columns
+    seeds = chosen[heading]
     for axes, optimizer in zip(both, OPTIMIZERS):
         values = {
             name: {
@@ -91,7 +93,7 @@ def draw(found):
         }
         figures.dots(axes, values, optimizer)
         axes.set_xlabel("convolutions")
-    figure.suptitle("10,000 images, three epochs")
-    both[0].set_ylabel("test accuracy")
+    figure.suptitle("10,000 images")
+    both[0].set_ylabel(heading)
     both[0].legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

@@ -10,7 +10,7 @@ from runs import Run
 SEEDS = 5
 RUNS = {"trained on KMNIST": Run(train_images=10_000)}
 IMAGES = 200  # digits to fine-tune on
-TRAINING = {"epochs": 10, "batch_size": 20, "validation_split": 0, "verbose": 0}
+TRAINING = {"epochs": 10, "batch_size": 20, "validation_split": 0}
 
 
 def train_everything(body):
@@ -55,6 +55,8 @@ DIGITS = "digits test accuracy"
 class FineTuning(runs.Measurement):
     """Trains copies of the network on digits; tests on digits, and on KMNIST again."""
 
+    settings = {"images": IMAGES, **TRAINING}
+
     def on_train_end(self, logs=None):
         digits, digits_test = model_batchnorm.load_data("digits")
         x, y = model_batchnorm.prepare(digits[0][:IMAGES]), digits[1][:IMAGES]
@@ -68,7 +70,7 @@ class FineTuning(runs.Measurement):
             freeze(body)
             new_last = keras.layers.Dense(10, activation="softmax")
             tuned = keras.Sequential([keras.Input((28, 28, 1)), *body, new_last])
-            model_batchnorm.train(tuned, x, y, **TRAINING)
+            model_batchnorm.train(tuned, x, y, **TRAINING, verbose=0)
             old = keras.Sequential([keras.Input((28, 28, 1)), *body, old_last])
             old.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
             self.result[recipe] = {
@@ -84,7 +86,7 @@ def report(found):
     (lines,) = found.values()
     by_recipe = {
         recipe: {
-            seed: line["measured"]["FineTuning"][recipe]
+            seed: FineTuning.of(line)[recipe]
             | {"before": line["history"]["test_accuracy"][-1]}
             for seed, line in lines.items()
         }
@@ -96,7 +98,7 @@ def report(found):
         DIGITS: lambda accuracies: accuracies["digits"],
     }
     values = tables.frame(by_recipe, columns)
-    values.index.names = ["what is trained on 200 digits", "seed"]
+    values.index.names = [f"what is trained on {IMAGES} digits", "seed"]
     differences = [
         f"- {column}, “{label}” less “{reference}”: "
         + tables.difference(values.loc[label, column], values.loc[reference, column])

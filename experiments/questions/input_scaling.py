@@ -34,9 +34,8 @@ def report(found):
         for optimizer in OPTIMIZERS
         for largest in (1, 255)
     ]
-    corner = "optimizer, images (test accuracy, by seed)"
     seeds = tables.frame(found, {"test": tables.TEST})["test"]
-    grid = tables.grid(found, rows, [WITH, WITHOUT], corner)
+    grid = tables.grid(found, rows, [WITH, WITHOUT], "optimizer, images")
     pairs = {
         f"{name}, {optimizer}, 0 to 255 instead of 0 to 1": (
             f"{name}, {optimizer}, images 0 to 255",

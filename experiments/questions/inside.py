@@ -26,8 +26,11 @@ class Percentiles(runs.Measurement):
     As in the paper's figure 1. Over 1,000 validation images, every ten training steps;
     normalized, where the network does so, with the mean and variance of these images, as
     in training. Of all inputs, the one is kept whose spread, averaged over the steps, is
-    the median.
+    the median. The network may not have Dropout, which would draw from the training's
+    random numbers.
     """
+
+    settings = {"steps": STEPS}
 
     def on_train_begin(self, logs=None):
         (x_train, _), _ = self.data
@@ -63,7 +66,7 @@ MEASUREMENT = Percentiles
 
 
 def report(found):
-    return f"![15th, 50th and 85th percentile of a typical input]({__name__[10:]}.png)"
+    return "![15th, 50th and 85th percentile of a typical input](inside.png)"
 
 
 def draw(found):
@@ -72,7 +75,7 @@ def draw(found):
         for axes, name in zip(row, (WITH, WITHOUT)):
             lines = found[f"{name}, learning rate {rate}"].values()
             for line, look in zip(lines, ("-", "--", ":")):
-                followed = line["measured"]["Percentiles"]
+                followed = Percentiles.of(line)
                 for values, color in zip(followed["values"], ("C0", "C2", "C3")):
                     axes.plot(followed["steps"], values, color + look, linewidth=1)
             axes.set(title=f"{name}, learning rate {rate}", xlabel="training step")

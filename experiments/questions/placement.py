@@ -7,13 +7,13 @@ from tables import After
 
 SEEDS = 3
 RATES = 0.001, 0.01
+AFTER = "after ReLU, three layers"
+BEFORE = "before ReLU, three layers, as in the paper"
 NETWORKS = {
     WITHOUT: script_layers(norm=None),
     "after ReLU and after pooling, five layers, as in the script": script_layers(),
-    "after ReLU, three layers": script_layers(after_pooling=False),
-    "before ReLU, three layers, as in the paper": script_layers(
-        before_relu=True, after_pooling=False
-    ),
+    AFTER: script_layers(after_pooling=False),
+    BEFORE: script_layers(before_relu=True, after_pooling=False),
 }
 # The script's network and the one without are trained for longer for other questions.
 LONGER = {0.001: 25, 0.01: 10}
@@ -37,4 +37,6 @@ def report(found):
         )
         values.index.names = [f"learning rate {rate}", "seed"]
         parts.append(tables.table(values, reference=list(NETWORKS)[1]))
+        parts.append(f"“{AFTER}” less “{BEFORE}”:")
+        parts.append(tables.differences(values, AFTER, BEFORE))
     return "\n\n".join(parts)

@@ -32,12 +32,14 @@ def report(found):
 
 def draw(found):
     figure, axes = figures.new()
-    seeds = tables.frame(found, {"test": tables.TEST})["test"]
+    chosen = tables.chosen(found, [tables.TEST])
+    (heading,) = chosen.columns
+    seeds = chosen[heading]
     values = {
         name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
         for name in (WITH, WITHOUT)
     }
-    figures.dots(axes, values, "10,000 images, five epochs")
-    axes.set(xlabel="learning rate of SGD", ylabel="test accuracy")
+    figures.dots(axes, values, "10,000 images")
+    axes.set(xlabel="learning rate of SGD", ylabel=heading)
     axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

@@ -21,6 +21,8 @@ KINDS = {
 class TrainingMode(runs.Measurement):
     """Tests the network with `training=True`, in several kinds of batches."""
 
+    settings = {"kinds": list(KINDS.values())}
+
     def on_train_end(self, logs=None):
         _, (x_test, y_test) = self.data
         weights = self.model.get_weights()
@@ -50,9 +52,7 @@ MEASUREMENT = TrainingMode
 def report(found):
     (lines,) = found.values()
     by_kind = {
-        kind: {
-            seed: line["measured"]["TrainingMode"][kind] for seed, line in lines.items()
-        }
+        kind: {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
         for kind in KINDS
     }
     values = tables.frame(by_kind, {"test accuracy": float})
