@@ -236,7 +236,7 @@ def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
     ]
     first, second = (test.loc[f"{name}, {row}"] for name, row in zip(names, best))
     return (
-        f"Test accuracy {names[0]} at {best[0]} less that {names[1]} at {best[1]}, where"
+        f"Test accuracy {names[0]} at {best[0]} minus that {names[1]} at {best[1]}, where"
         f" each validates best: {difference(first, second)}."
     )
 

@@ -602,6 +602,12 @@ def test_the_tables_of_the_readme_are_those_of_the_runs(committed):
     assert run.fill(filled, "speed", speed.report(measured)) == text
 
 
+@pytest.mark.parametrize("readme", ["README.md", "experiments/README.md"])
+def test_no_row_of_a_readmes_table_is_broken_over_lines(readme):
+    for line in (ROOT / readme).read_text("utf-8").splitlines():
+        assert line.lstrip().startswith("|") == line.endswith("|"), line
+
+
 def test_every_question_has_its_heading_and_its_marker_and_no_other_has():
     text = (ROOT / "experiments" / "README.md").read_text("utf-8")
     sections = re.findall(

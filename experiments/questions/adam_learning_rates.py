@@ -29,7 +29,7 @@ def report(found):
         tables.grids(found, RATES, networks, "learning rate", COLUMNS)
         + "\n\n"
         + tables.at_their_best(found, RATES, networks, COLUMNS)
-        + "\n\nValidation accuracy at 0.003 less that at 0.001:\n\n"
+        + "\n\nValidation accuracy at 0.003 minus that at 0.001:\n\n"
         + tables.compared(validation["tenth"], rates)
         + "\n\nWhat the layers add to validation accuracy after the first epoch, by learning"
         " rate:\n\n" + tables.compared(validation["first"], starts)

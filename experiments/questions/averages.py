@@ -95,7 +95,7 @@ def report(found):
     return "\n\n".join(
         [
             tables.by_seed(values, "trained with"),
-            "Recomputed statistics less the moving averages:",
+            "Recomputed statistics minus the moving averages:",
             "\n".join(differences),
         ]
     )

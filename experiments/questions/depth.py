@@ -62,7 +62,7 @@ def report(found):
     seeds = tables.frame(found, {"test": tables.TEST})["test"]
     differences = pd.DataFrame(
         {
-            f"the layers less “{name}”": [
+            f"the layers minus “{name}”": [
                 tables.difference(
                     seeds.loc[f"{WITH}, {row}"], seeds.loc[f"{name}, {row}"]
                 )

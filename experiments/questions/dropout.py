@@ -29,6 +29,6 @@ def report(found):
         for part in (WITH_THE_LAYERS, WITHOUT)
     ]
     _, after, before = WITH_THE_LAYERS
-    parts.append(f"“{after}” less “{before}”:")
+    parts.append(f"“{after}” minus “{before}”:")
     parts.append(tables.differences(values, after, before))
     return "\n\n".join(parts)

@@ -100,7 +100,7 @@ def report(found):
     values = tables.frame(by_recipe, columns)
     values.index.names = [f"what is trained on {IMAGES} digits", "seed"]
     differences = [
-        f"- {column}, “{label}” less “{reference}”: "
+        f"- {column}, “{label}” minus “{reference}”: "
         + tables.difference(values.loc[label, column], values.loc[reference, column])
         for column, label, reference in (
             (KMNIST_AFTER, FROZEN_LAYERS, "everything"),

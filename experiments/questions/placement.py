@@ -37,6 +37,6 @@ def report(found):
         )
         values.index.names = [f"learning rate {rate}", "seed"]
         parts.append(tables.table(values, reference=list(NETWORKS)[1]))
-        parts.append(f"“{AFTER}” less “{BEFORE}”:")
+        parts.append(f"“{AFTER}” minus “{BEFORE}”:")
         parts.append(tables.differences(values, AFTER, BEFORE))
     return "\n\n".join(parts)

@@ -23,6 +23,6 @@ def report(found):
         for label in found
     ]
     return (
-        f"{tables.table(values)}\n\nTest accuracy less validation accuracy:\n\n"
+        f"{tables.table(values)}\n\nTest accuracy minus validation accuracy:\n\n"
         + "\n".join(gaps)
     )
