@@ -96,7 +96,8 @@ def measurements(questions, run, seed):
     return {
         name: measurement
         for question in questions
-        if run in question.runs.values() and seed in question.seeds
+        if seed in question.seeds
+        and runs.settings(run) in map(runs.settings, question.runs.values())
         for name, measurement in question.measurements.items()
     }
 
@@ -166,7 +167,8 @@ def write_reports(asked, questions, results, folder, note=""):
             continue
         markdown = note + question.report(lines)
         if question not in asked and UNMADE in markdown:
-            continue  # what stands there may be of other options
+            print(f"Left as it is, for lack of its runs: {question.heading}")
+            continue
         if start(question.name) not in text:
             text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
         text = fill(text, question.name, markdown)

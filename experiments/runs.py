@@ -90,8 +90,10 @@ class Run:
     batch_size: int = 250
 
     def __post_init__(self):
-        model_batchnorm.LOADERS[self.dataset]  # a misspelt one is an error
-        getattr(keras.optimizers, self.optimizer)
+        # A misspelt value is an error here, before any run is made.
+        model_batchnorm.LOADERS[self.dataset]
+        keras.DTypePolicy(self.dtype_policy)
+        issubclass(getattr(keras.optimizers, self.optimizer), keras.Optimizer)
 
 
 def load(run):

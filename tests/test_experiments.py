@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -87,6 +88,11 @@ def test_a_run_that_lacks_a_measurement_is_left_to_make(question):
     assert len(run.left_to_make([question], [question], lines_of(TINY))) == 1
 
 
+def test_a_line_without_a_questions_measurement_does_not_answer_it(question):
+    question.measurements = {"Nothing": runs.Measurement}
+    assert question.find(lines_of(TINY)) == {"a label": {}}
+
+
 def test_what_another_question_measures_in_a_run_is_measured_too(question):
     other = copy.copy(question)
     other.measurements = {"Nothing": runs.Measurement}
@@ -101,6 +107,14 @@ def test_no_two_measurements_have_the_same_name():
         for measurement in question.measurements.values()
     }
     assert len({kind.__name__ for kind in kinds}) == len(kinds)
+
+
+def test_each_measurement_is_a_questions():
+    kinds = {
+        getattr(run.Question(name).module, "MEASUREMENT", None) for name in run.NAMES
+    }
+    written = runs.Measurement.__subclasses__()
+    assert {kind for kind in written if kind.__module__ != __name__} <= kinds
 
 
 def test_a_whole_number_is_the_same_setting_as_the_float():
@@ -182,9 +196,9 @@ def test_a_misspelt_column_is_an_error():
         tables.After("test_acuracy")
 
 
-@pytest.mark.parametrize("setting", ["dataset", "optimizer"])
+@pytest.mark.parametrize("setting", ["dataset", "optimizer", "dtype_policy"])
 def test_a_misspelt_value_of_a_setting_is_an_error(setting):
-    with pytest.raises((KeyError, AttributeError)):
+    with pytest.raises((KeyError, AttributeError, ValueError)):
         runs.Run(**{setting: "kmnits"})
 
 
@@ -268,6 +282,18 @@ def test_it_is_seen_on_which_side_of_0_an_interval_ends():
     assert text.startswith("+0.011 (+0.0003 to +0.021)")
 
 
+def test_each_network_is_taken_where_it_validates_best():
+    def line(validation, test):
+        history = {"val_accuracy": [validation], "test_accuracy": [test]}
+        return {1: {"history": {"loss": [1.0]} | history}}
+
+    labels = {"a, 1": line(0.9, 0.5), "a, 2": line(0.8, 0.7), "b, 1": line(0.9, 0.4)}
+    labels["b, 2"] = line(0.8, 0.9)
+    said = tables.at_their_best(labels, [1, 2], ["a", "b"])
+    assert said.startswith("Test accuracy a at 1 minus that b at 1")
+    assert "+0.100" in said
+
+
 def test_failed_seeds_are_shown_and_counted():
     shown = tables.grid(
         found(**{"with, 1": {1: 0.9, 2: 0.1}}), [1], ["with"], "learning rate"
@@ -307,9 +333,14 @@ def test_the_default_runs_settings_are_the_scripts():
 class Seen(runs.Measurement):
     """What a network is like at the end of its training."""
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.rate = float(self.model.optimizer.learning_rate)  # of the last epoch
+
     def on_train_end(self, logs=None):
         loss, accuracy = self.model.evaluate(*self.data[1], batch_size=250, verbose=0)
         self.result = {
+            "optimizer": type(self.model.optimizer).__name__,
+            "rate": self.rate,
             "steps": int(self.model.optimizer.iterations),
             "policy": self.model.layers[0].dtype_policy.name,
             "test_accuracy": accuracy,
@@ -335,6 +366,15 @@ def test_a_run_has_its_steps_and_its_policy():
     assert at_end["policy"] == "mixed_bfloat16"
 
 
+def test_a_run_has_its_optimizer_and_the_decay_over_all_its_epochs():
+    decayed = dataclasses.replace(
+        FLAT, optimizer="SGD", learning_rate=0.5, cosine_decay=True, epochs=2
+    )
+    _, at_end = seen(decayed)
+    assert at_end["optimizer"] == "SGD"
+    assert at_end["rate"] == pytest.approx(0.25)  # halfway, where the last epoch begins
+
+
 def test_a_run_is_tested_on_the_test_images():
     history, at_end = seen(FLAT)
     assert history["test_accuracy"] == [at_end["test_accuracy"]]
@@ -358,15 +398,17 @@ def test_training_and_test_images_are_scaled_alike():
 
 def test_pooled_images_are_all_of_them_in_another_split():
     whole = dataclasses.replace(FLAT, train_images=None)
-    (x_train, _), (x_test, _) = runs.load(whole)
-    (mixed_train, _), (mixed_test, _) = runs.load(
-        dataclasses.replace(whole, pooled=True)
-    )
-    assert mixed_test.shape == x_test.shape
-    assert not np.array_equal(mixed_test, x_test)
-    assert np.sum(mixed_train) + np.sum(mixed_test) == pytest.approx(
-        np.sum(x_train) + np.sum(x_test), rel=1e-5
-    )
+    published = runs.load(whole)
+    mixed = runs.load(dataclasses.replace(whole, pooled=True))
+    assert mixed[1][0].shape == published[1][0].shape
+    assert not np.array_equal(mixed[1][0], published[1][0])
+
+    def labelled(data):
+        return sorted(
+            (image.tobytes(), label) for x, y in data for image, label in zip(x, y)
+        )
+
+    assert labelled(mixed) == labelled(published)
 
 
 def test_a_cosine_decay_ends_at_0():
@@ -454,10 +496,42 @@ def test_one_by_one_in_training_mode_all_get_the_same_answer():
         FLAT, network=[*FLAT.network, runs.BATCH_NORM], epochs=9, batch_size=20
     )
     results = runs.make(made, 1, {"a": training_mode.TrainingMode})
-    moving, *_, one_by_one = results["measured"]["a"].values()
-    assert moving == results["history"]["test_accuracy"][-1]
+    by_kind = results["measured"]["a"]
+    assert by_kind["moving"] == results["history"]["test_accuracy"][-1]
+    assert by_kind["sorted"] < by_kind["250"]
     _, (_, labels) = runs.load(FLAT)
-    assert one_by_one in np.bincount(labels) / len(labels)
+    assert by_kind["1"] in np.bincount(labels) / len(labels)
+
+
+def test_recomputed_statistics_are_the_plain_mean_of_the_batches():
+    class Means(averages.Statistics):
+        means = []
+
+        def test(self):
+            self.means.append(self.model.layers[0].moving_mean.numpy())
+
+    made = dataclasses.replace(
+        FLAT, network=[runs.BATCH_NORM, *FLAT.network], train_images=1000
+    )
+    runs.make(made, 1, {"a": Means})
+    (x_train, _), _ = runs.load(made)
+    order = np.random.default_rng(0).permutation(800)[:750]  # three batches of 250
+    np.testing.assert_allclose(
+        Means.means[-1], x_train[order].mean((0, 1, 2)), rtol=1e-3
+    )
+
+
+def test_fine_tuning_of_the_last_layer_leaves_the_rest_and_of_everything_does_not(
+    monkeypatch,
+):
+    monkeypatch.setitem(fine_tuning.TRAINING, "epochs", 1)
+    network = [*FLAT.network, runs.layer("Dense", units=16), runs.BATCH_NORM]
+    made = dataclasses.replace(FLAT, network=network, epochs=5, batch_size=20)
+    results = runs.make(made, 1, {"a": fine_tuning.FineTuning})
+    left = {recipe: of["KMNIST"] for recipe, of in results["measured"]["a"].items()}
+    assert left["freeze_the_body"] == results["history"]["test_accuracy"][-1]
+    assert left["train_everything"] != left["freeze_the_body"]
+    assert len(set(left.values())) == 4
 
 
 def body():
@@ -501,6 +575,7 @@ def made(monkeypatch):
         return {"history": history, "parameters": 1, "measured": measured}
 
     monkeypatch.setattr(runs, "make", make)
+    monkeypatch.setattr(runs.keras.utils, "clear_session", lambda: None)  # takes long
     return entries
 
 
@@ -533,6 +608,7 @@ def test_ctrl_c_leaves_what_is_made_and_reports_it(tmp_path, monkeypatch, made):
 
 def test_backwards_makes_the_last_run_first(tmp_path, made):
     run.main([*TRIED, str(tmp_path)])
+    assert [seed for seed, _ in made] == [1, 1, 2, 2, 3, 3]
     run.main([*TRIED, str(tmp_path / "backwards"), "--backwards"])
     assert made[6:] == made[5::-1]
 
@@ -574,9 +650,28 @@ def test_a_question_that_stands_there_is_reported_again(tmp_path, made):
     assert "0.123" not in readme.read_text("utf-8")
 
 
-def test_a_try_with_other_seeds_needs_a_folder_of_its_own(capsys):
+def test_a_section_whose_runs_are_not_made_is_left_as_it_is(tmp_path, made, capsys):
+    run.main([*TRIED, str(tmp_path)])
+    run.main(["precision", *TRIED[1:], str(tmp_path), "--epochs", "2"])
+    assert "0.500" in (tmp_path / "README.md").read_text("utf-8").split("## ")[1]
+    assert "Left as it is" in capsys.readouterr().out
+
+
+def test_a_figure_is_written(tmp_path, made):
+    run.main(["sgd_learning_rates", *TRIED[1:], str(tmp_path), "--seeds", "1"])
+    assert (tmp_path / "sgd_learning_rates.png").stat().st_size > 10_000
+
+
+def test_without_its_data_it_says_what_needs_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "load_data", mock.Mock(side_effect=OSError("no data")))
+    with pytest.raises(SystemExit, match="no data\nWithout a network: --dataset"):
+        run.main([*TRIED, str(tmp_path)])
+
+
+@pytest.mark.parametrize("option", ["--seeds 1", "--epochs 1", "--dataset digits"])
+def test_a_try_with_other_settings_needs_a_folder_of_its_own(option, capsys):
     with pytest.raises(SystemExit, match="2"):
-        run.main(["bias", "--seeds", "1"])
+        run.main(["bias", *option.split()])
     assert "--folder of their own" in capsys.readouterr().err
 
 

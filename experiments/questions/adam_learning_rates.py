@@ -45,7 +45,7 @@ def draw(found):
         name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
         for name in (WITH, WITHOUT)
     }
-    figures.dots(axes, values, "60,000 images")
+    figures.dots(axes, values, "all images")
     axes.set(xlabel="learning rate of Adam", ylabel=heading)
     axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

@@ -20,7 +20,6 @@ KINDS = {
     "batch": "each test batch's statistics",
     "recomputed": "recomputed statistics",
 }
-BATCHES = 60  # training batches of 250 that the statistics are recomputed from
 
 
 class Statistics(runs.Measurement):
@@ -32,7 +31,7 @@ class Statistics(runs.Measurement):
     have it. The network stays as it was.
     """
 
-    settings = {"batches": BATCHES}
+    settings = {"batches": 60}  # that the statistics are recomputed from
 
     def on_train_end(self, logs=None):
         norms = [
@@ -69,7 +68,7 @@ class Statistics(runs.Measurement):
         (x_train, _), _ = self.data
         trained_on = runs.num_training(x_train)
         order = np.random.default_rng(0).permutation(trained_on)
-        for number in range(min(BATCHES, max(1, trained_on // 250))):
+        for number in range(min(self.settings["batches"], max(1, trained_on // 250))):
             for norm in norms:
                 norm.momentum = number / (
                     number + 1

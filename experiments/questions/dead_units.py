@@ -42,12 +42,12 @@ def dead_after_ten(line):
 
 def report(found):
     dead = tables.frame(found, {"share": dead_after_ten})["share"]
-    accuracy = tables.frame(found, {"test": adam_learning_rates.COLUMNS[1]})["test"]
+    accuracies = tables.chosen(found, [adam_learning_rates.COLUMNS[1]])
+    (heading,) = accuracies.columns
+    accuracy = accuracies[heading]
     by_rate = {
         "dead, with the layers": [dead.loc[f"{WITH}, {rate}"] for rate in RATES],
         "dead, without": [dead.loc[f"{WITHOUT}, {rate}"] for rate in RATES],
-        "test accuracy, without": [
-            accuracy.loc[f"{WITHOUT}, {rate}"] for rate in RATES
-        ],
+        f"{heading}, without": [accuracy.loc[f"{WITHOUT}, {rate}"] for rate in RATES],
     }
     return tables.listed(by_rate, RATES, "learning rate (by seed)")

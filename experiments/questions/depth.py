@@ -8,6 +8,7 @@ from figures import GLOROT, HE, WITH
 from runs import BATCH_NORM, Run, layer
 
 SEEDS = 5
+IMAGES = 10_000
 DEPTHS = 2, 8, 20, 40
 OPTIMIZERS = {
     "Adam": {"optimizer": "Adam", "learning_rate": 0.001},
@@ -44,7 +45,7 @@ def plain_stack(depth, norm=None, **options):
 
 RUNS = {
     f"{name}, {optimizer}, {depth}": Run(
-        network, train_images=10_000, batch_size=100, epochs=3, **options
+        network, train_images=IMAGES, batch_size=100, epochs=3, **options
     )
     for depth in DEPTHS
     for name, network in {
@@ -93,7 +94,7 @@ def draw(found):
         }
         figures.dots(axes, values, optimizer)
         axes.set_xlabel("convolutions")
-    figure.suptitle("10,000 images")
+    figure.suptitle(f"{IMAGES:,} images")
     both[0].set_ylabel(heading)
     both[0].legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

@@ -40,12 +40,14 @@ def norms(body):
     ]
 
 
+EVERYTHING = "everything"
 FROZEN_LAYERS = "everything but the BatchNormalization layers (`trainable = False`)"
+LAST_LAYER = "only the new last layer"
 AVERAGES_MOVE = "only the new last layer, but the averages move"
 RECIPES = {
-    "everything": train_everything,
+    EVERYTHING: train_everything,
     FROZEN_LAYERS: freeze_the_layers,
-    "only the new last layer": freeze_the_body,
+    LAST_LAYER: freeze_the_body,
     AVERAGES_MOVE: freeze_all_but_the_averages,
 }
 KMNIST_AFTER = "after, with the old last layer"
@@ -63,7 +65,7 @@ class FineTuning(runs.Measurement):
         x_test, y_test = model_batchnorm.prepare(digits_test[0]), digits_test[1]
         _, kmnist = self.data
         self.result = {}
-        for recipe, freeze in RECIPES.items():
+        for freeze in RECIPES.values():
             copy = keras.models.clone_model(self.model)
             copy.set_weights(self.model.get_weights())
             *body, old_last = copy.layers
@@ -73,7 +75,7 @@ class FineTuning(runs.Measurement):
             model_batchnorm.train(tuned, x, y, **TRAINING, verbose=0)
             old = keras.Sequential([keras.Input((28, 28, 1)), *body, old_last])
             old.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-            self.result[recipe] = {
+            self.result[freeze.__name__] = {
                 "digits": tuned.evaluate(x_test, y_test, verbose=0)[1],
                 "KMNIST": old.evaluate(*kmnist, batch_size=250, verbose=0)[1],
             }
@@ -86,11 +88,11 @@ def report(found):
     (lines,) = found.values()
     by_recipe = {
         recipe: {
-            seed: FineTuning.of(line)[recipe]
+            seed: FineTuning.of(line)[freeze.__name__]
             | {"before": line["history"]["test_accuracy"][-1]}
             for seed, line in lines.items()
         }
-        for recipe in RECIPES
+        for recipe, freeze in RECIPES.items()
     }
     columns = {
         "KMNIST test accuracy before": lambda accuracies: accuracies["before"],
@@ -103,10 +105,8 @@ def report(found):
         f"- {column}, “{label}” minus “{reference}”: "
         + tables.difference(values.loc[label, column], values.loc[reference, column])
         for column, label, reference in (
-            (KMNIST_AFTER, FROZEN_LAYERS, "everything"),
-            (DIGITS, AVERAGES_MOVE, "only the new last layer"),
+            (KMNIST_AFTER, FROZEN_LAYERS, EVERYTHING),
+            (DIGITS, AVERAGES_MOVE, LAST_LAYER),
         )
     ]
-    return (
-        tables.table(values, reference="everything") + "\n\n" + "\n".join(differences)
-    )
+    return tables.table(values, reference=EVERYTHING) + "\n\n" + "\n".join(differences)

@@ -30,17 +30,18 @@ class Percentiles(runs.Measurement):
     random numbers.
     """
 
-    settings = {"steps": STEPS}
+    settings = {"steps": STEPS, "images": 1_000, "percentiles": [15, 50, 85]}
 
     def on_train_begin(self, logs=None):
         (x_train, _), _ = self.data
-        self.images = x_train[runs.num_training(x_train) :][:1000]
+        self.images = x_train[runs.num_training(x_train) :]
+        self.images = self.images[: self.settings["images"]]
         self.inputs = keras.Model(self.model.inputs, self.model.layers[-1].input)
         self.step, self.steps, self.percentiles = 0, [], []
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if self.step > STEPS or (self.step % 10 and self.step != 1):
+        if self.step > self.settings["steps"] or (self.step % 10 and self.step != 1):
             return
         averages = [
             (weight, weight.numpy()) for weight in self.model.non_trainable_weights
@@ -49,7 +50,8 @@ class Percentiles(runs.Measurement):
         for weight, value in averages:
             weight.assign(value)  # as if the images had not been seen
         self.steps.append(self.step)
-        self.percentiles.append(np.percentile(values, [15, 50, 85], axis=0))
+        percentiles = np.percentile(values, self.settings["percentiles"], axis=0)
+        self.percentiles.append(percentiles)
 
     def on_train_end(self, logs=None):
         percentiles = np.array(self.percentiles)  # step, percentile, input

@@ -21,7 +21,7 @@ RUNS = {
     f"{name}, {rate}": Run(
         network,
         learning_rate=rate,
-        epochs=5 if "three" in name else LONGER[rate],
+        epochs=5 if name in (AFTER, BEFORE) else LONGER[rate],
     )
     for rate in RATES
     for name, network in NETWORKS.items()

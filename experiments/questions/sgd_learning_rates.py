@@ -6,11 +6,12 @@ from figures import WITH, WITHOUT
 from runs import BATCH_NORM, Run, script_layers
 
 SEEDS = 5
+IMAGES = 10_000
 RATES = 0.01, 0.03, 0.1, 0.3, 1.0, 3.0
 RUNS = {
     f"{name}, {rate}": Run(
         script_layers(norm),
-        train_images=10_000,
+        train_images=IMAGES,
         optimizer="SGD",
         learning_rate=rate,
         batch_size=100,
@@ -39,7 +40,7 @@ def draw(found):
         name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
         for name in (WITH, WITHOUT)
     }
-    figures.dots(axes, values, "10,000 images")
+    figures.dots(axes, values, f"{IMAGES:,} images")
     axes.set(xlabel="learning rate of SGD", ylabel=heading)
     axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

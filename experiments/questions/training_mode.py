@@ -10,30 +10,31 @@ from runs import Run
 SEEDS = 5
 RUNS = {"the default network": Run(epochs=25)}
 KINDS = {
-    "the moving averages, as in `predict`": None,
-    "shuffled batches of 250": (250, False),
-    "shuffled batches of 8": (8, False),
-    "batches of 250 sorted by class": (250, True),
-    "one by one": (1, False),
+    "moving": "the moving averages, as in `predict`",
+    "250": "shuffled batches of 250",
+    "8": "shuffled batches of 8",
+    "sorted": "batches of 250 sorted by class",
+    "1": "one by one",
 }
 
 
 class TrainingMode(runs.Measurement):
     """Tests the network with `training=True`, in several kinds of batches."""
 
-    settings = {"kinds": list(KINDS.values())}
+    settings = {  # the batches' size, and whether they are sorted by class
+        "250": (250, False),
+        "8": (8, False),
+        "sorted": (250, True),
+        "1": (1, False),
+    }
 
     def on_train_end(self, logs=None):
         _, (x_test, y_test) = self.data
         weights = self.model.get_weights()
         predict = tf.function(lambda x: self.model(x, training=True))
-        self.result = {}
-        for kind, batches in KINDS.items():
-            if batches is None:
-                results = self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)
-                self.result[kind] = results[1]
-                continue
-            size, by_class = batches
+        results = self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)
+        self.result = {"moving": results[1]}
+        for kind, (size, by_class) in self.settings.items():
             order = np.random.default_rng(0).permutation(len(x_test))
             if by_class:
                 order = order[np.argsort(y_test[order], kind="stable")]
@@ -52,9 +53,9 @@ MEASUREMENT = TrainingMode
 def report(found):
     (lines,) = found.values()
     by_kind = {
-        kind: {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
-        for kind in KINDS
+        label: {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
+        for kind, label in KINDS.items()
     }
     values = tables.frame(by_kind, {"test accuracy": float})
     values.index.names = ["normalized by", "seed"]
-    return tables.table(values, reference=list(KINDS)[0])
+    return tables.table(values, reference=KINDS["moving"])
