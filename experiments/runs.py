@@ -170,7 +170,8 @@ class Measurement(keras.callbacks.Callback):
     @classmethod
     def key(cls):
         """Return what its results are found by in a line's "measured"."""
-        return " ".join([cls.__name__, *map(json.dumps, filter(None, [cls.settings]))])
+        name = f"{cls.__module__.removeprefix('questions.')}.{cls.__name__}"
+        return f"{name} {json.dumps(cls.settings)}" if cls.settings else name
 
     @classmethod
     def of(cls, line):

@@ -22,6 +22,8 @@ class After:
 
     def __post_init__(self):
         QUANTITIES[self.quantity]  # a misspelt one is an error
+        if self.epoch is not None and self.epoch < 1:
+            raise ValueError(f"the first epoch is 1, not {self.epoch}")
 
     def heading(self, lines):
         """Return what it is in these lines; ValueError where their epochs differ."""
@@ -40,6 +42,13 @@ class After:
 
     def __call__(self, line):
         return line["history"][self.quantity][self.in_line(line) - 1]
+
+
+def check_accuracy(columns):
+    """Raise a ValueError where a column is a loss: more of it is not better."""
+    for column in columns:
+        if "accuracy" not in column.quantity:
+            raise ValueError(f"{column.quantity} is no accuracy")
 
 
 VALIDATION = After("val_accuracy")
@@ -210,6 +219,7 @@ def grid(found, rows, columns, corner, column=TEST):
     found has a label f"{name}, {row}" for each name in columns; corner is the heading of
     the rows.
     """
+    check_accuracy([column])
     values = chosen(found, [column])
     (heading,) = values.columns
     seeds = values[heading]
@@ -228,6 +238,7 @@ def grids(found, rows, columns, corner, quantities=(VALIDATION, TEST)):
 
 def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
     """Compare two networks, each in the row where it validates best, in a sentence."""
+    check_accuracy(quantities)
     values = chosen(found, quantities)
     validation, test = (values[heading] for heading in values)
     best = [

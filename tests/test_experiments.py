@@ -100,15 +100,6 @@ def test_what_another_question_measures_in_a_run_is_measured_too(question):
     assert left == [(TINY, 1, {"Nothing": runs.Measurement})]
 
 
-def test_no_two_measurements_have_the_same_name():
-    kinds = {
-        measurement
-        for question in map(run.Question, run.NAMES)
-        for measurement in question.measurements.values()
-    }
-    assert len({kind.__name__ for kind in kinds}) == len(kinds)
-
-
 def test_each_measurement_is_a_questions():
     kinds = {
         getattr(run.Question(name).module, "MEASUREMENT", None) for name in run.NAMES
@@ -224,6 +215,19 @@ def test_nor_do_they_in_a_table_by_seed():
     labels = found(**{"a, 1": {1: 0.5}}) | {"a, 2": {1: two}}
     with pytest.raises(ValueError, match="name an epoch"):
         tables.grid(labels, [1, 2], ["a"], "rows")
+
+
+def test_an_epoch_before_the_first_is_an_error():
+    with pytest.raises(ValueError, match="the first epoch is 1"):
+        tables.After("val_accuracy", 0)
+
+
+def test_a_loss_has_no_failures_and_no_best_rate():
+    loss = tables.After("val_loss")
+    with pytest.raises(ValueError, match="no accuracy"):
+        tables.grid({}, [], [], "rows", loss)
+    with pytest.raises(ValueError, match="no accuracy"):
+        tables.at_their_best({}, [], [], (loss, tables.TEST))
 
 
 def test_runs_on_digits_do_not_stand_in_kmnists_tables():
@@ -388,7 +392,9 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
 
 def test_a_run_has_its_first_images():
     (x_train, y_train), _ = runs.load(FLAT)
-    assert len(x_train) == len(y_train) == 100
+    (x_all, y_all), _ = runs.load(dataclasses.replace(FLAT, train_images=None))
+    np.testing.assert_array_equal(x_train, x_all[:100])
+    np.testing.assert_array_equal(y_train, y_all[:100])
 
 
 def test_training_and_test_images_are_scaled_alike():
@@ -437,13 +443,14 @@ def test_a_layer_before_the_last_norm_stands_right_before_it():
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        averages.Statistics,
-        dead_units.DeadUnits,
-        fine_tuning.FineTuning,
-        inside.Percentiles,
-        training_mode.TrainingMode,
-    ],
+    sorted(
+        {
+            kind
+            for question in map(run.Question, run.NAMES)
+            for kind in question.measurements.values()
+        },
+        key=lambda kind: kind.key(),
+    ),
     ids=lambda kind: kind.__name__,
 )
 def test_a_measurement_leaves_the_training_as_it_is(kind, monkeypatch):
@@ -456,6 +463,12 @@ def test_a_measurement_leaves_the_training_as_it_is(kind, monkeypatch):
     ]
     made = dataclasses.replace(FLAT, network=network, epochs=2)
     assert seen(made, measured=kind) == seen(made)
+
+
+def test_a_measurement_of_the_same_name_in_another_file_is_another_key():
+    other = type("Statistics", (runs.Measurement,), {"__module__": "questions.other"})
+    assert other.key() == "other.Statistics"
+    assert averages.Statistics.key().startswith("averages.Statistics ")
 
 
 def test_another_setting_of_a_measurement_is_another_key(monkeypatch):
@@ -481,6 +494,19 @@ def test_a_unit_that_is_always_0_is_dead(bias, share):
     made = dataclasses.replace(FLAT, network=[*FLAT.network, dense, runs.layer("ReLU")])
     (result,) = runs.make(made, 1, {"a": dead_units.DeadUnits})["measured"].values()
     assert result == {"1": share}
+
+
+def test_dead_units_are_0_for_all_validation_images():
+    network = [*FLAT.network, runs.layer("Dense", units=64), runs.layer("ReLU")]
+    made = dataclasses.replace(FLAT, network=network)
+    kind = dead_units.DeadUnits(runs.load(made))
+    kind.set_model(runs.build(made))
+    kind.on_train_begin()
+    kind.on_epoch_end(0)
+    units = kind.model.layers[1](kind.data[0][0][80:].reshape(20, -1))
+    share = np.mean(np.max(units, axis=0) <= 0)
+    assert 0 < share < 1
+    assert kind.result == {"1": share}
 
 
 def test_percentiles_are_those_of_the_last_layers_input():
@@ -532,6 +558,16 @@ def test_fine_tuning_of_the_last_layer_leaves_the_rest_and_of_everything_does_no
     assert left["freeze_the_body"] == results["history"]["test_accuracy"][-1]
     assert left["train_everything"] != left["freeze_the_body"]
     assert len(set(left.values())) == 4
+
+
+def test_fine_tuning_is_tested_on_digits_it_was_not_tuned_on(monkeypatch):
+    train, (x_test, y_test) = model_batchnorm.load_data("digits")
+    digits = train, (x_test, (y_test + 1) % 10)  # no network can know
+    monkeypatch.setattr(model_batchnorm, "load_data", lambda _: digits)
+    network = [*FLAT.network, runs.layer("Dense", units=64), runs.BATCH_NORM]
+    made = dataclasses.replace(FLAT, network=network)
+    results = runs.make(made, 1, {"a": fine_tuning.FineTuning})
+    assert results["measured"]["a"]["train_everything"]["digits"] < 0.2
 
 
 def body():

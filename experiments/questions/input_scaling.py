@@ -34,7 +34,7 @@ def report(found):
         for optimizer in OPTIMIZERS
         for largest in (1, 255)
     ]
-    seeds = tables.frame(found, {"test": tables.TEST})["test"]
+    seeds = tables.chosen(found, [tables.TEST]).iloc[:, 0]
     grid = tables.grid(found, rows, [WITH, WITHOUT], "optimizer, images")
     pairs = {
         f"{name}, {optimizer}, 0 to 255 instead of 0 to 1": (
