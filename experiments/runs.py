@@ -76,9 +76,7 @@ class Run:
     dtype_policy: str = "float32"
 
     dataset: str = "kmnist"
-    train_images: int | None = (
-        None  # only the first so many, a fifth of them to validate
-    )
+    train_images: int | None = None  # the first so many, a fifth of them to validate
     pooled: bool = False  # training and test images mixed and split again
     largest_pixel: float = 1.0  # the images' values go from 0 to this
 
@@ -93,7 +91,7 @@ class Run:
         # A misspelt value is an error here, before any run is made.
         model_batchnorm.LOADERS[self.dataset]
         keras.DTypePolicy(self.dtype_policy)
-        issubclass(getattr(keras.optimizers, self.optimizer), keras.Optimizer)
+        getattr(keras.optimizers, self.optimizer)
 
 
 def load(run):

@@ -44,13 +44,6 @@ class After:
         return line["history"][self.quantity][self.in_line(line) - 1]
 
 
-def check_accuracy(columns):
-    """Raise a ValueError where a column is a loss: more of it is not better."""
-    for column in columns:
-        if "accuracy" not in column.quantity:
-            raise ValueError(f"{column.quantity} is no accuracy")
-
-
 VALIDATION = After("val_accuracy")
 TEST = After("test_accuracy")
 
@@ -219,7 +212,8 @@ def grid(found, rows, columns, corner, column=TEST):
     found has a label f"{name}, {row}" for each name in columns; corner is the heading of
     the rows.
     """
-    check_accuracy([column])
+    if "accuracy" not in column.quantity:  # FAILED would mark the best of losses
+        raise ValueError(f"{column.quantity} is no accuracy")
     values = chosen(found, [column])
     (heading,) = values.columns
     seeds = values[heading]
@@ -236,10 +230,14 @@ def grids(found, rows, columns, corner, quantities=(VALIDATION, TEST)):
     )
 
 
-def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
-    """Compare two networks, each in the row where it validates best, in a sentence."""
-    check_accuracy(quantities)
-    values = chosen(found, quantities)
+def at_their_best(found, rows, names, epoch=None):
+    """Compare two networks, each in the row where it validates best, in a sentence.
+
+    After this epoch, by default the last.
+    """
+    values = chosen(
+        found, [After("val_accuracy", epoch), After("test_accuracy", epoch)]
+    )
     validation, test = (values[heading] for heading in values)
     best = [
         max(rows, key=lambda row: validation.loc[f"{name}, {row}"].mean())
@@ -247,7 +245,8 @@ def at_their_best(found, rows, names, quantities=(VALIDATION, TEST)):
     ]
     first, second = (test.loc[f"{name}, {row}"] for name, row in zip(names, best))
     return (
-        f"Test accuracy {names[0]} at {best[0]} minus that {names[1]} at {best[1]}, where"
+        f"{test.name.capitalize()} {names[0]} at {best[0]} minus that {names[1]} at"
+        f" {best[1]}, where"
         f" each validates best: {difference(first, second)}."
     )
 

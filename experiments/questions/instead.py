@@ -13,7 +13,8 @@ NETWORKS = {
     "BatchNormalization before ReLU, three layers": script_layers(
         BATCH_NORM, before_relu=True, after_pooling=False
     ),
-    # Not layer(), which an earlier Keras would refuse. Its averages' momentum has to be that of renorm's own, 0.99: Keras' default for both.
+    # Not layer(), which an earlier Keras would refuse. Its averages' momentum has to be
+    # that of renorm's own, 0.99: Keras' default for both.
     "BatchNormalization, `renorm=True`, nothing clipped": script_layers(
         {"BatchNormalization": {"renorm": True}}
     ),
