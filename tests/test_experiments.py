@@ -159,6 +159,19 @@ def test_the_report_of_its_first_seeds_says_how_many_they_are(name, seeds, commi
 
 
 @pytest.mark.parametrize("name", run.NAMES)
+def test_a_try_of_one_epoch_is_reported(name, committed):
+    asked, tried = run.Question(name), run.Question(name, epochs=1, seeds=1)
+    lines = {}
+    for label, made in tried.runs.items():
+        line = committed[runs.settings(asked.runs[label]), 1]
+        history = {
+            quantity: line["history"][quantity][-1:] for quantity in line["history"]
+        }
+        lines[runs.settings(made), 1] = line | {"history": history}
+    assert tried.report(lines) != run.UNMADE
+
+
+@pytest.mark.parametrize("name", run.NAMES)
 def test_a_figure_that_the_readme_shows_is_drawn(name, committed, tmp_path):
     shown = f"({name}.png)" in (ROOT / "experiments" / "README.md").read_text("utf-8")
     question = run.Question(name)

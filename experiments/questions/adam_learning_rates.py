@@ -21,8 +21,8 @@ COLUMNS = After("val_accuracy", 10), After("test_accuracy", 10)
 
 def report(found):
     networks = WITH, WITHOUT
-    validation = tables.chosen(found, [After("val_accuracy", 1), COLUMNS[0]])
-    first, tenth = (validation[heading] for heading in validation)
+    columns = {"first": After("val_accuracy", 1), "tenth": COLUMNS[0]}
+    validation = tables.frame(found, columns)
     starts = {rate: (f"{WITH}, {rate}", f"{WITHOUT}, {rate}") for rate in RATES}
     rates = {name: (f"{name}, 0.003", f"{name}, 0.001") for name in networks}
     return (
@@ -30,9 +30,9 @@ def report(found):
         + "\n\n"
         + tables.at_their_best(found, RATES, networks, epoch=10)
         + "\n\nValidation accuracy at 0.003 minus that at 0.001:\n\n"
-        + tables.compared(tenth, rates)
+        + tables.compared(validation["tenth"], rates)
         + "\n\nWhat the layers add to validation accuracy after the first epoch, by learning"
-        " rate:\n\n" + tables.compared(first, starts)
+        " rate:\n\n" + tables.compared(validation["first"], starts)
     )
 
 
