@@ -71,8 +71,8 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     # channel that are learned like any other. The last one does so for each of 256 units,
     # over the images of the batch.
     #
-    # In validation, evaluate() and predict(), it uses moving averages of these means and
-    # variances instead, so that what is predicted for an image does not depend on the
+    # In validation, evaluate() and predict(), the layers use moving averages of these means
+    # and variances instead, so that what is predicted for an image does not depend on the
     # other images in the batch. In training, each step updates them:
     # average = momentum * average + (1 - momentum) * the batch's.
     #

@@ -79,27 +79,21 @@ def left_to_make(asked, questions, lines):
     in a run is measured, as a run has one line for all.
     """
     entries = {
-        (runs.settings(run), seed): (run, seed, measurements(questions, run, seed))
+        (runs.settings(run), seed): (run, seed, {})
         for question in asked
         for run in question.runs.values()
         for seed in question.seeds
     }
+    for question in questions:
+        for settings in map(runs.settings, question.runs.values()):
+            for seed in question.seeds:
+                if (settings, seed) in entries:
+                    entries[settings, seed][2].update(question.measurements)
     return [
         entry
         for key, entry in entries.items()
         if key not in lines or not entry[2].keys() <= lines[key]["measured"].keys()
     ]
-
-
-def measurements(questions, run, seed):
-    """Return what the questions measure in a run with this seed."""
-    return {
-        name: measurement
-        for question in questions
-        if seed in question.seeds
-        and runs.settings(run) in map(runs.settings, question.runs.values())
-        for name, measurement in question.measurements.items()
-    }
 
 
 def minutes(left, lines):

@@ -154,8 +154,8 @@ class TestAccuracy(keras.callbacks.Callback):
 class Measurement(keras.callbacks.Callback):
     """Measures something of a network, in the training or after it, into self.result.
 
-    It leaves the training as it is, the weights, and the state of Keras' random numbers
-    while the training goes on.
+    It changes neither the training nor the weights; so before the training's end it draws
+    none of Keras' random numbers.
     """
 
     settings = {}  # what determines the result, beside the run's settings

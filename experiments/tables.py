@@ -163,6 +163,14 @@ def compared(values, pairs):
     )
 
 
+def by_label(first, second):
+    """Return a Markdown list of every label's difference between two columns of frame()."""
+    labels = dict.fromkeys(first.index.get_level_values(0))
+    return "\n".join(
+        f"- {label}: {difference(first[label], second[label])}" for label in labels
+    )
+
+
 def interval(differences):
     """Return the ends of the mean's 95 % interval, by Student's t."""
     mean, error = differences.mean(), stats.sem(differences)
@@ -214,10 +222,8 @@ def grid(found, rows, columns, corner, column=TEST):
     """
     if "accuracy" not in column.quantity:  # FAILED would mark the best of losses
         raise ValueError(f"{column.quantity} is no accuracy")
-    values = chosen(found, [column])
-    (heading,) = values.columns
-    seeds = values[heading]
-    made = pd.DataFrame(index=pd.Index(rows, name=f"{corner} ({heading}, by seed)"))
+    seeds = chosen(found, [column]).iloc[:, 0]
+    made = pd.DataFrame(index=pd.Index(rows, name=f"{corner} ({seeds.name}, by seed)"))
     for name in columns:
         made[name] = [seeds_and_failures(seeds.loc[f"{name}, {row}"]) for row in rows]
     return markdown(made)
@@ -246,8 +252,7 @@ def at_their_best(found, rows, names, epoch=None):
     first, second = (test.loc[f"{name}, {row}"] for name, row in zip(names, best))
     return (
         f"{test.name.capitalize()} {names[0]} at {best[0]} minus that {names[1]} at"
-        f" {best[1]}, where"
-        f" each validates best: {difference(first, second)}."
+        f" {best[1]}, where each validates best: {difference(first, second)}."
     )
 
 

@@ -38,14 +38,12 @@ def report(found):
 
 def draw(found):
     figure, axes = figures.new()
-    chosen = tables.chosen(found, [COLUMNS[1]])
-    (heading,) = chosen.columns
-    seeds = chosen[heading]
+    seeds = tables.chosen(found, [COLUMNS[1]]).iloc[:, 0]
     values = {
         name: {rate: seeds.loc[f"{name}, {rate}"] for rate in RATES}
         for name in (WITH, WITHOUT)
     }
     figures.dots(axes, values, "all images")
-    axes.set(xlabel="learning rate of Adam", ylabel=heading)
+    axes.set(xlabel="learning rate of Adam", ylabel=seeds.name)
     axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

@@ -87,14 +87,10 @@ def report(found):
     }
     values = tables.frame(found, columns)
     moving, _, recomputed = (values[column] for column in columns)
-    differences = [
-        f"- {label}: {tables.difference(recomputed[label], moving[label])}"
-        for label in found
-    ]
     return "\n\n".join(
         [
             tables.by_seed(values, "trained with"),
             "Recomputed statistics minus the moving averages:",
-            "\n".join(differences),
+            tables.by_label(recomputed, moving),
         ]
     )

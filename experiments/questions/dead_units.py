@@ -42,12 +42,12 @@ def dead_after_ten(line):
 
 def report(found):
     dead = tables.frame(found, {"share": dead_after_ten})["share"]
-    accuracies = tables.chosen(found, [adam_learning_rates.COLUMNS[1]])
-    (heading,) = accuracies.columns
-    accuracy = accuracies[heading]
+    accuracy = tables.chosen(found, [adam_learning_rates.COLUMNS[1]]).iloc[:, 0]
     by_rate = {
         "dead, with the layers": [dead.loc[f"{WITH}, {rate}"] for rate in RATES],
         "dead, without": [dead.loc[f"{WITHOUT}, {rate}"] for rate in RATES],
-        f"{heading}, without": [accuracy.loc[f"{WITHOUT}, {rate}"] for rate in RATES],
+        f"{accuracy.name}, without": [
+            accuracy.loc[f"{WITHOUT}, {rate}"] for rate in RATES
+        ],
     }
     return tables.listed(by_rate, RATES, "learning rate (by seed)")

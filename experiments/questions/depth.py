@@ -82,9 +82,7 @@ def report(found):
 
 def draw(found):
     figure, both = figures.new(columns=2, size=(10, 4), sharey=True)
-    chosen = tables.chosen(found, [tables.TEST])
-    (heading,) = chosen.columns
-    seeds = chosen[heading]
+    seeds = tables.chosen(found, [tables.TEST]).iloc[:, 0]
     for axes, optimizer in zip(both, OPTIMIZERS):
         values = {
             name: {
@@ -95,6 +93,6 @@ def draw(found):
         figures.dots(axes, values, optimizer)
         axes.set_xlabel("convolutions")
     figure.suptitle(f"{IMAGES:,} images")
-    both[0].set_ylabel(heading)
+    both[0].set_ylabel(seeds.name)
     both[0].legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
     return figure

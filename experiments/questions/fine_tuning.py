@@ -102,11 +102,12 @@ def report(found):
     values = tables.frame(by_recipe, columns)
     values.index.names = [f"what is trained on {IMAGES} digits", "seed"]
     differences = [
-        f"- {column}, “{label}” minus “{reference}”: "
-        + tables.difference(values.loc[label, column], values.loc[reference, column])
-        for column, label, reference in (
-            (KMNIST_AFTER, FROZEN_LAYERS, EVERYTHING),
-            (DIGITS, AVERAGES_MOVE, LAST_LAYER),
+        tables.compared(
+            values[column], {f"{column}, “{pair[0]}” minus “{pair[1]}”": pair}
+        )
+        for column, pair in (
+            (KMNIST_AFTER, (FROZEN_LAYERS, EVERYTHING)),
+            (DIGITS, (AVERAGES_MOVE, LAST_LAYER)),
         )
     ]
     return tables.table(values, reference=EVERYTHING) + "\n\n" + "\n".join(differences)

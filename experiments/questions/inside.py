@@ -34,8 +34,8 @@ class Percentiles(runs.Measurement):
 
     def on_train_begin(self, logs=None):
         (x_train, _), _ = self.data
-        self.images = x_train[runs.num_training(x_train) :]
-        self.images = self.images[: self.settings["images"]]
+        validation = x_train[runs.num_training(x_train) :]
+        self.images = validation[: self.settings["images"]]
         self.inputs = keras.Model(self.model.inputs, self.model.layers[-1].input)
         self.step, self.steps, self.percentiles = 0, [], []
 

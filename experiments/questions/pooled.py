@@ -18,11 +18,7 @@ RUNS = {
 def report(found):
     values = tables.chosen(found, [After("val_accuracy", 5), After("test_accuracy", 5)])
     validation, test = (values[column] for column in values)
-    gaps = [
-        f"- {label}: {tables.difference(test[label], validation[label])}"
-        for label in found
-    ]
     return (
         f"{tables.table(values)}\n\nTest accuracy minus validation accuracy:\n\n"
-        + "\n".join(gaps)
+        + tables.by_label(test, validation)
     )
