@@ -1,11 +1,10 @@
-"""Batch Normalization in Keras: a small convolutional network learns to read KMNIST,
-70,000 images (28 x 28 pixels) of ten cursive Japanese characters. With the layers it
-learns in fewer epochs and bears higher learning rates. The lesson goes from prepare() to
-the end of main().
+"""Batch Normalization in Keras: a small convolutional network learns to read KMNIST.
 
-    python model_batchnorm.py                              # train for 25 epochs
-    python model_batchnorm.py --epochs 3 --compare         # with and without the layers
-    python model_batchnorm.py --epochs 3 --dataset digits  # a test without the internet
+KMNIST has 70,000 grayscale images, 28 x 28 pixels, of ten cursive Japanese characters.
+
+    python model_batchnorm.py                               # train for 25 epochs
+    python model_batchnorm.py --epochs 3 --compare          # with the layers, and without
+    python model_batchnorm.py --epochs 3 --dataset digits   # needs no network connection
 
 The layer: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
 The data: Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718
@@ -14,82 +13,58 @@ The network: MachineCurve (2020), "How to use Batch Normalization with Keras?"
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import importlib.util
-import logging
 import math
 import os
-import shutil
+import signal
 import socket
 import sys
-import tempfile
-import types
-import warnings
+import threading
 from pathlib import Path
-from unittest import mock
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever a user's keras.json says
-
-# Keras imports matplotlib, and that fails where a notebook's backend is asked for but not
-# installed, as in "!uv run model_batchnorm.py".
-if (
-    "matplotlib_inline" in os.environ.get("MPLBACKEND", "")
-    and importlib.util.find_spec("matplotlib_inline") is None
-):
-    del os.environ["MPLBACKEND"]
+os.environ["KERAS_BACKEND"] = "tensorflow"  # fused_batch_norm() below needs it
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster on CPUs with AVX2 only
 
 import keras
 import numpy as np
+import pooch
 import tensorflow as tf
 from extra_keras_datasets import kmnist
 from keras import layers
+from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
+
+VALIDATION_SPLIT = 0.2  # the share of the training images that is used for validation
 
 
 def prepare(images):
-    """Turn uint8 images of shape (n, 28, 28) into the network's input.
-
-    Returns float32 from 0 to 1 of shape (n, 28, 28, 1): Conv2D expects a channel axis.
-    """
-    # This fixed scaling is not Batch Normalization, which normalizes inside the network,
-    # by the mean and the variance of each batch.
-    return images.reshape(-1, 28, 28, 1).astype("float32") / 255
+    """Turn uint8 images (n, height, width) into float32 from 0 to 1, with a channel axis."""
+    return images[..., np.newaxis].astype("float32") / 255
 
 
 def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
-    """Build the network, not yet compiled: it turns images into class probabilities.
+    """Return the network, not yet compiled.
 
-    input_shape is that of an image, (height, width, channels), at least 10 x 10 pixels;
-    the output has shape (n, num_classes). batch_norm=False leaves the
-    BatchNormalization layers out. momentum is that of their moving averages, from 0 to
-    less than 1.
+    input_shape is (height, width, channels), with at least 10 x 10 pixels. The network
+    returns num_classes probabilities for each image. batch_norm=False leaves the
+    BatchNormalization layers out. momentum, from 0 to less than 1, is the share of its
+    old value that a moving average keeps at each training step.
     """
-    # In training, the first BatchNormalization takes each of its 32 channels by itself:
-    # it subtracts the channel's mean and divides by sqrt(variance + epsilon), where
-    # epsilon is 0.001. Mean and variance are those of all images of the batch and all
-    # 26 x 26 positions. Then it multiplies by gamma and adds beta, two weights of the
-    # channel that are learned like any other. The last one does so for each of 256 units,
-    # over the images of the batch.
+    # In training, the layer normalizes each channel with the channel's mean and variance
+    # in the current batch, taken over all images and all positions in them. Then it
+    # multiplies by gamma and adds beta, two weights per channel, which are learned.
     #
-    # In validation, evaluate() and predict(), the layers use moving averages of these means
-    # and variances instead, so that what is predicted for an image does not depend on the
-    # other images in the batch. In training, each step updates them:
-    # average = momentum * average + (1 - momentum) * the batch's.
+    # In validation, evaluate() and predict(), it uses moving averages of those means and
+    # variances instead. So a prediction does not depend on the other images in the batch.
     #
-    # The averages start at 0 (mean) and 1 (variance), and after k steps momentum ** k of
-    # that is left. With 0.9 that is a thousandth after 66 steps, with Keras' default of
-    # 0.99 after 688, and until then validation can look much worse than what the network
-    # has learned. In return 0.99 averages over more batches, and so is steadier.
-    #
-    # The paper puts the layer between a convolution and its ReLU. Here it follows the
-    # ReLU, and stands again after each pooling, as in the article. Our measurements
-    # (experiments/README.md) could not tell before the ReLU from after it in this
-    # network, and find that the two layers after pooling bring nothing. One behind each
-    # convolution and each hidden Dense layer is enough to start with.
+    # The paper puts the layer between a convolution and its activation. Here it comes
+    # after the activation, and again after each pooling, as in MachineCurve's article.
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)
-        layers.BatchNormalization(momentum=momentum),
+        layers.BatchNormalization(momentum=momentum),  # Keras' default is 0.99
         layers.MaxPooling2D(pool_size=2),  # (13, 13, 32)
         layers.BatchNormalization(momentum=momentum),
         layers.Conv2D(64, kernel_size=3, activation="relu"),  # (11, 11, 64)
@@ -99,7 +74,7 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
         layers.Flatten(),  # (1600,)
         layers.Dense(256, activation="relu"),  # (256,)
         layers.BatchNormalization(momentum=momentum),
-        # The probabilities stay float32 when the rest computes in mixed precision.
+        # Probabilities are float32 even if the other layers compute in 16 bits.
         layers.Dense(num_classes, activation="softmax", dtype="float32"),  # (10,)
     ]
     if not batch_norm:
@@ -111,391 +86,197 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     return keras.Sequential(network)
 
 
-def train(
-    model,
-    x_train,
-    y_train,
-    *,
-    optimizer="adam",
-    epochs=25,
-    batch_size=250,
-    validation_split=0.2,
-    callbacks=None,
-    verbose="auto",
-):
-    """Compile and train the model; return Keras' History of it."""
+def run(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
+    """Build, train and test the network, with or without its BatchNormalization layers.
+
+    The images are prepared; options are those of parse_options(). Returns the model,
+    Keras' History of the training, and the result as a line of text.
+    """
+    keras.utils.set_random_seed(options.seed)  # both networks start with equal kernels
+    model = build_model(
+        input_shape=x_train.shape[1:],
+        num_classes=10,
+        batch_norm=batch_norm,
+        momentum=options.momentum,
+    )
     model.compile(
-        optimizer=optimizer,
+        optimizer=keras.optimizers.Adam(options.learning_rate),
         loss="sparse_categorical_crossentropy",  # the labels are integers
         metrics=["accuracy"],
     )
-    return model.fit(
-        x_train,
-        y_train,
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_split=validation_split,  # the last images, which are not trained on
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    with fused_batch_norm(model):  # faster on a CPU; see below
+        history = model.fit(
+            x_train,
+            y_train,
+            batch_size=options.batch_size,
+            epochs=options.epochs,
+            validation_split=VALIDATION_SPLIT,  # the last images, not trained on
+            callbacks=callbacks,
+            verbose=1 if sys.stdout.isatty() else 2,  # 2: no progress bar
+        )
+    stopped = " (stopped early)" if model.stop_training else ""
+    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    result = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}{stopped}"
+    return model, history, result
 
 
 def main(argv=None):
-    """Run the example with these options (None: the command line's).
-
-    Returns the exit status. TensorFlow's op determinism stays on afterwards, and Keras'
-    floatx float32.
-    """
+    """Run the example with these command-line options; return the exit status."""
     options = parse_options(argv)
-    # For KMNIST this calls extra_keras_datasets.kmnist.load_data(), with checked files.
-    dataset, data = load_or_digits(options.dataset)
-    (x_train, y_train), (x_test, y_test) = data
+    try:
+        # KMNIST comes from extra_keras_datasets.kmnist.load_data().
+        dataset, ((x_train, y_train), (x_test, y_test)) = load_data_or_digits(
+            options.dataset
+        )
+    except OSError as error:
+        sys.exit(f"{error}\n--dataset digits needs no network connection.")
     x_train = prepare(x_train[: options.train_images])
     y_train = y_train[: options.train_images]
     x_test = prepare(x_test)
 
-    num_training = int(len(x_train) * (1 - options.validation_split))  # as in fit()
-    batch_size = min(
-        options.batch_size or default_batch_size(num_training), num_training
-    )
-    steps = math.ceil(num_training / batch_size)
+    num_training = int(len(x_train) * (1 - VALIDATION_SPLIT))  # as fit() computes it
+    if options.batch_size is None:
+        # After n steps a moving average still holds momentum**n of its initial value, and
+        # 0.9**66 is less than 0.001. So give an epoch at least 66 steps.
+        options.batch_size = min(250, max(2, num_training // 66))
+    steps = math.ceil(num_training / options.batch_size)
     print(
-        f"{dataset}: {num_training} images to train on,"
-        f" {len(x_train) - num_training} to validate and {len(x_test)} to test with\n"
-        f"batch size {batch_size}, {steps} steps an epoch, momentum {options.momentum},"
-        f" {options.dtype_policy} on the {device()}"
+        f"{dataset}: {num_training} training, {len(x_train) - num_training} validation"
+        f" and {len(x_test)} test images\n"
+        f"batch size {options.batch_size}, {steps} steps per epoch"
     )
-    if "with" in options.networks:
-        warn_of_unsettled_averages(options.momentum, steps * options.epochs)
-        warn_of_a_single_image(num_training, batch_size)
-
-    tf.config.experimental.enable_op_determinism()
-    keras.config.set_floatx("float32")  # a user's keras.json may have another
-    histories, results, written = {}, {}, []
-    interrupted = False
-    for name in options.networks:  # "with", "without", or both
-        print(f"Training {name} Batch Normalization", flush=True)
-        # From the same seed, both networks start with the same kernels and see the images
-        # in the same order. Op determinism makes a run repeatable on the same machine.
-        keras.utils.set_random_seed(options.seed)
-        with keras_defaults(options.dtype_policy):
-            model = build_model(
-                input_shape=(28, 28, 1),
-                num_classes=10,
-                batch_norm=(name == "with"),
-                momentum=options.momentum,
-            )
-        try:
-            # Not part of the lesson: inside, the layers compute the same, rounded
-            # differently, and on some processors faster.
-            with fused_batch_norm(model):
-                train(
-                    model,
-                    x_train,
-                    y_train,
-                    optimizer=keras.optimizers.Adam(options.learning_rate),
-                    epochs=options.epochs,
-                    batch_size=batch_size,
-                    validation_split=options.validation_split,
-                    verbose=1 if sys.stdout.isatty() else 2,
-                )
-        except KeyboardInterrupt:
-            # What was learned until then is tested and saved.
-            if not epochs_finished(model):
-                raise
-            interrupted = True
-        # What train() returns, but for Ctrl-C. Keras' evaluate() may put another there.
-        histories[name] = model.history
-        loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-        results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
-        if dataset == "digits" and not options.dataset:
-            results[name] += " (digits, not KMNIST)"
-        if interrupted:
-            results[name] += f" (stopped after epoch {len(histories[name].epoch)})"
-        print(results[name], flush=True)
-        written += write_files(options, model, histories)
-        if interrupted:
-            break
-
-    if len(results) > 1:
-        print("\nWith and without Batch Normalization:")
-        for name, result in results.items():
-            print(f"{name:7} {result}")
-    if not all(written):
-        return 1
-    return 130 if interrupted else 0
-
-
-# The example ends here. What follows serves it, and can be skipped: a faster layer, the
-# data, files, and the options.
-
-
-@contextlib.contextmanager
-def fused_batch_norm(model):
-    """Let a model's BatchNormalization layers train with TensorFlow's fused kernel.
-
-    One operation in place of several. It computes the same, rounded differently, for the
-    outputs of convolutions, of shape (n, height, width, channels). All else, and all
-    after the with, is Keras' own code; but what fit() has traced inside it, fit() goes on
-    using. Nested models are reached; subclasses of the layer are left alone.
-    """
-    fused = [
-        layer
-        for layer in model._flatten_layers()
-        if type(layer) is layers.BatchNormalization
-        and "call" not in vars(layer)  # another fused_batch_norm has it already
-        and keras.backend.backend() == "tensorflow"
-    ]
-    for layer in fused:
-        layer.call = types.MethodType(fused_call, layer)
-    try:
-        yield
-    finally:
-        for layer in fused:
-            del layer.call
-
-
-def fused_call(layer, inputs, training=None, mask=None):
-    """Do what BatchNormalization.call() does, with the fused kernel where it can."""
-    can_be_fused = (
-        training
-        and layer.trainable
-        and mask is None
-        and layer.input_spec.ndim == 4  # the inputs' own may be unknown while tracing
-        and layer.axis in (-1, 3)
-        and layer.center
-        and layer.scale
-        and layer.variable_dtype == "float32"
-        and inputs.dtype == layer.compute_dtype
-        and not layer.synchronized
-        and not getattr(layer, "renorm", False)  # since Keras 3.14
-    )
-    if not can_be_fused:
-        return layers.BatchNormalization.call(
-            layer, inputs, training=training, mask=mask
-        )
-    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-        inputs, layer.gamma, layer.beta, epsilon=layer.epsilon
-    )
-    # The kernel's variance is over n - 1, as in the paper's algorithm 2 (page 4), and
-    # Keras' is over n.
-    n = tf.cast(tf.size(inputs, tf.int64) // layer.gamma.shape[0], "float32")
-    variance *= (n - 1) / n
-    for average, batch in (
-        (layer.moving_mean, mean),
-        (layer.moving_variance, variance),
+    if (
+        "with" in options.networks
+        and options.momentum ** (steps * options.epochs) > 1e-3
     ):
-        average.assign(average * layer.momentum + batch * (1 - layer.momentum))
-    return outputs
+        print("Few steps for this momentum: validation and test may look much too bad.")
+
+    tf.config.experimental.enable_op_determinism()  # same seed, machine: same result
+    keras.config.set_dtype_policy(options.dtype_policy)
+    histories, results = {}, {}
+    with StopOnCtrlC() as ctrl_c:
+        for name in options.networks:  # "with", "without" or both
+            print(f"Training {name} Batch Normalization", flush=True)
+            model, histories[name], results[name] = run(
+                x_train,
+                y_train,
+                x_test,
+                y_test,
+                batch_norm=(name == "with"),
+                options=options,
+                callbacks=[ctrl_c],
+            )
+            if dataset != (options.dataset or "kmnist"):
+                results[name] += " (digits, not KMNIST)"
+            print(results[name], flush=True)
+            if options.save and name == options.networks[0]:
+                model.save(options.save)
+            if ctrl_c.pressed:
+                break
+        if len(results) > 1:
+            print()
+            for name, result in results.items():
+                print(f"{name:7} {result}")
+        if options.plot:
+            plot(histories).savefig(options.plot)
+    return 130 if ctrl_c.pressed else 0
 
 
-@contextlib.contextmanager
-def keras_defaults(dtype_policy):
-    """Set Keras' dtype policy, and channels last, for what is built in the with."""
-    policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
-    # A user's keras.json may have others.
-    keras.config.set_dtype_policy(dtype_policy)
-    keras.config.set_image_data_format("channels_last")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
-        keras.config.set_image_data_format(data_format)
+# The example ends here. Below: the data, a faster kernel, Ctrl-C, the plot, the options.
 
-
-def epochs_finished(model):
-    """Return how many epochs fit() has finished, 0 where it has not begun."""
-    history = getattr(model, "history", None)
-    return len(history.epoch) if history else 0
-
-
-def device():
-    """Return the name of what TensorFlow computes on."""
-    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-
-
-def default_batch_size(num_training):
-    """Return 250, or as much less as gives 66 steps an epoch: 0.9 ** 66 < 0.001.
-
-    Or a little less again, so that the last of them is not left with a single image.
-    """
-    batch_size = max(2, min(250, num_training // 66))
-    while batch_size > 2 and is_last_alone(num_training, batch_size):
-        batch_size -= 1
-    return batch_size
-
-
-def is_last_alone(num_training, batch_size):
-    """Return whether an epoch's last batch is a single image."""
-    return (num_training - 1) % batch_size == 0
-
-
-def warn_of_a_single_image(num_training, batch_size):
-    """Warn where the last training step before each validation has a single image."""
-    if is_last_alone(num_training, batch_size):
-        LOGGER.warning(
-            "The last of %d images is alone in its batch of at most %d. For it,"
-            " BatchNormalization behind Dense returns beta, whatever the image, and the"
-            " variance of 0 goes into the moving averages. Another batch size helps.",
-            num_training,
-            batch_size,
-        )
-
-
-def warn_of_unsettled_averages(momentum, steps):
-    """Warn where too much of the moving averages' initial values is left in the end."""
-    left = momentum**steps
-    if left > 0.001:
-        LOGGER.warning(
-            "After %d steps with momentum %g the moving averages still hold %.1f %% of"
-            " their initial values: validation and test may look much worse than what was"
-            " learned. More epochs, smaller batches or a lower momentum help.",
-            steps,
-            momentum,
-            100 * left,
-        )
-
-
-# The data: KMNIST comes from Keras' cache, else from its host, else from OpenML.
-
-LOGGER = logging.getLogger(__name__)
-TIMEOUT = 15  # seconds without a byte after which a source is given up
 SHA256 = {  # of the published files
     "train_imgs": "11d69e17c8fd294905864aef177fd10c2185e5a3655f4da03d72ea5a64c17a72",
     "train_labels": "a325c877035602cb9b9ba54f4194a2a1b5f718026a463db5b5e0cdc124c03720",
     "test_imgs": "692d824896bec8f3c357ebf7a0fe904ed67ac632ce953d0b58f7fbef7bb27d87",
     "test_labels": "660f13a4705431ea2a6391c41ecbe384cd0d932c595a101ec4f3b8989e785046",
 }
-# Of all 70,000 images' bytes, then all labels'.
+# Of the bytes of all 70,000 images, followed by those of all labels.
 ALL_SHA256 = "a91c75e8e73cbfd2af973873c28f72e2399e30a68d26ab4ea0dc4196b40df8bf"
+TIMEOUT = 15  # seconds without an answer
 
 
-def load_or_digits(dataset):
-    """Load a data set, or None: KMNIST, else digits. Return its name, too."""
+def load_data_or_digits(dataset=None):
+    """Return the name of a data set, and what load_data() returns for it.
+
+    Without a name it is "kmnist", or "digits" if KMNIST cannot be loaded.
+    """
+    if dataset:
+        return dataset, load_data(dataset)
     try:
-        return dataset or "kmnist", load_data(dataset or "kmnist")
+        return "kmnist", load_data("kmnist")
     except OSError as error:
-        if dataset:
-            sys.exit(f"{error}\n--dataset digits needs no network.")
-        LOGGER.warning(
-            "%s\nUsing digits instead; --dataset kmnist insists on KMNIST.", error
-        )
+        print(f"{error}\nTraining on handwritten digits instead.", file=sys.stderr)
         return "digits", load_data("digits")
 
 
 def load_data(dataset="kmnist"):
-    """Load "kmnist", "mnist", "fashion_mnist" or, which needs no network, "digits".
+    """Load "kmnist" or "digits", which needs no network connection.
 
-    Returns (x_train, y_train), (x_test, y_test), as Keras' loaders do: uint8 images of
-    shape (n, 28, 28), and labels from 0 to 9 of shape (n,). Raises OSError where the data
-    cannot be had.
+    Returns (x_train, y_train), (x_test, y_test): uint8 images of shape (n, 28, 28), and
+    integer labels from 0 to 9. Raises OSError if KMNIST cannot be loaded.
     """
-    return LOADERS[dataset]()
+    return {"kmnist": load_kmnist, "digits": load_digits}[dataset]()
 
 
 def load_kmnist():
-    """Load KMNIST by the package's loader, given files that were checked, or OpenML's."""
+    """Load KMNIST with extra_keras_datasets or, if its host fails, from OpenML."""
+    get_file = kmnist.get_file
+    kmnist.get_file = fetch  # its own has no checksum, no time-out and no HTTPS
     try:
-        with (
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
-            mock.patch.multiple(
-                kmnist,
-                # Its own fetches over plain HTTP, waits forever, and checks nothing.
-                get_file=lambda name, origin: checked_file(name, origin, scratch),
-                # Its own would configure the root logger, which is the caller's.
-                logging=mock.Mock(warning=LOGGER.warning),
-            ),
-        ):
-            return kmnist.load_data(type="kmnist")
-    except OSError as error:
-        LOGGER.warning("KMNIST could not be loaded from its host: %s", error)
-    cache = False
-    with contextlib.suppress(OSError):  # scikit-learn's home cannot be made
-        cache = os.access(datasets.get_data_home(), os.W_OK)
-    with network("OpenML"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # It would try again, and behind a proxy over plain HTTP.
-        warnings.filterwarnings("error", "A network error")
-        images, labels = datasets.fetch_openml(
-            data_id=41982,
-            cache=cache,
-            as_frame=False,
-            return_X_y=True,
-            parser="pandas",
-            # Its own choice takes eight times the memory, and fails with pandas 3.
-            read_csv_kwargs={"dtype": "uint8"},
-        )
-    if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() != ALL_SHA256:
-        raise OSError("OpenML: what it sent is not KMNIST as published")
-    images = images.reshape(-1, 28, 28)
-    n = len(images) * 6 // 7  # the training images come first
-    return (images[:n], labels[:n]), (images[n:], labels[n:])
+        return kmnist.load_data()
+    except (OSError, ValueError) as error:  # ValueError: a wrong checksum
+        host_error = f"KMNIST's host: {type(error).__name__}: {error}"
+    finally:
+        kmnist.get_file = get_file
+    print(host_error, file=sys.stderr)
+    try:
+        return load_openml()
+    except Exception as error:  # scikit-learn's client raises many kinds
+        raise OSError(f"OpenML: {type(error).__name__}: {error}") from error
 
 
-def keras_home():
-    """Return the path of the folder in which Keras keeps data sets."""
-    return os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
+def fetch(name, origin):
+    """Return the path of a file of KMNIST in Keras' cache, downloaded if needed."""
+    path = pooch.retrieve(
+        origin.replace("http:", "https:"),
+        known_hash=SHA256[name.removeprefix("kmnist.npz_kmnist_")],
+        fname=name,
+        path=Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets"),
+        downloader=pooch.HTTPDownloader(
+            timeout=TIMEOUT,
+            progressbar=importlib.util.find_spec("tqdm") is not None,
+        ),
+    )
+    with contextlib.suppress(OSError):  # it is another user's
+        os.chmod(path, 0o644)  # pooch lets only its owner read it
+    return path
 
 
-def checked_file(name, origin, scratch):
-    """Return the path of a published file, from Keras' cache or else from its host.
-
-    It is kept in the first folder that can be written: Keras' home, what Keras takes
-    where that is read-only, or the folder scratch. Raises OSError.
-    """
-    folders = [
-        Path(keras_home(), "datasets"),
-        Path(tempfile.gettempdir(), ".keras", "datasets"),
-        Path(scratch),
-    ]
-    url = origin.replace("http:", "https:")
-    sha256 = SHA256[name.removeprefix("kmnist.npz_kmnist_")]
-    for folder in folders:
-        with contextlib.suppress(OSError):  # it is not there, or another user's
-            content = (folder / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() == sha256:
-                return folder / name
-    # In a folder of its own, nothing unfinished or unchecked is taken for the file.
-    with first_temporary_folder(folders) as part:
-        with network(url):
-            file = keras.utils.get_file(name, url, file_hash=sha256, cache_dir=part)
-        return Path(file).replace(Path(part).with_name(name))
-
-
-def first_temporary_folder(folders):
-    """Return a TemporaryDirectory in the first of the folders that can be written."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            return tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
-    raise OSError(f"{folders[-1]} cannot be written")
-
-
-@contextlib.contextmanager
-def network(source):
-    """Give up a silent source in the with, and raise OSError for whatever goes wrong."""
+def load_openml():
+    """Load KMNIST from OpenML."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        yield
-    except Exception as error:  # Keras raises Exception itself, scikit-learn many kinds
-        # scikit-learn's warning says "Retrying...", and not why.
-        reason = error.__context__ if isinstance(error, Warning) else error
-        raise OSError(f"{source}: {reason}") from error
+        images, labels = datasets.fetch_openml(
+            data_id=41982,
+            as_frame=False,
+            return_X_y=True,
+            parser="pandas",
+            read_csv_kwargs={"dtype": "uint8"},  # an eighth of the memory
+            n_retries=1,
+        )
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-def load_from_keras(dataset):
-    """Load one of Keras' own data sets, from its cache or else from its host."""
-    # Keras does not check the files of Fashion-MNIST: a broken one must be deleted by hand.
-    with network(f"{dataset}, kept in {keras_home()}/datasets"):
-        return getattr(keras.datasets, dataset).load_data()
+    if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() != ALL_SHA256:
+        raise ValueError("what it sent is not KMNIST as published")
+    x_train, x_test = np.split(images.reshape(-1, 28, 28), [60_000])
+    y_train, y_test = np.split(labels, [60_000])
+    return (x_train, y_train), (x_test, y_test)
 
 
 def load_digits():
     """Load scikit-learn's 1,797 handwritten digits, enlarged to 28 x 28 pixels."""
-    digits = datasets.load_digits()  # 8 x 8 pixels of 0 to 16
+    digits = datasets.load_digits()  # 8 x 8 pixels from 0 to 16
     images = (digits.images * (255 / 16)).astype("uint8")
     images = images.repeat(3, axis=1).repeat(3, axis=2)
     images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
@@ -509,61 +290,95 @@ def load_digits():
     return (x_train, y_train), (x_test, y_test)
 
 
-LOADERS = {
-    "kmnist": load_kmnist,
-    "digits": load_digits,
-    "mnist": lambda: load_from_keras("mnist"),
-    "fashion_mnist": lambda: load_from_keras("fashion_mnist"),
-}
+@contextlib.contextmanager
+def fused_batch_norm(model):
+    """Train a model's BatchNormalization layers with TensorFlow's fused kernel.
 
-
-# Files and options.
-
-
-def write_files(options, model, histories):
-    """Save the model, but not the second, plot all; return whether each was written."""
-    written = []
-    if options.save and len(histories) == 1:
-        written.append(write(options.save, model.save))
-    if options.plot:
-        written.append(write(options.plot, lambda file: plot(histories).savefig(file)))
-    return written
-
-
-def write(path, save):
-    """Call save() for a file; return whether that went well, and say why if not."""
-    target = os.path.realpath(path)  # what a link points to
+    The kernel is one operation where Keras has several. It computes the same, rounded
+    differently. Only layers with Keras' defaults but for momentum and epsilon use it, and
+    only those of the model itself, not those of models in it. All others, and all layers
+    afterwards, are Keras' own. Call fit() inside the with block.
+    """
+    fused = [layer for layer in model.layers if can_be_fused(layer)]
+    for layer in fused:
+        layer.call = functools.partial(fused_call, layer)
     try:
-        # Beside its place, and then put there: an earlier file is replaced as a whole.
-        with (
-            tempfile.TemporaryDirectory(dir=os.path.dirname(target)) as folder,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # with python -W error they would end it
-            part = os.path.join(folder, Path(path).name)
-            save(part)
-            if os.path.exists(target):
-                shutil.copymode(target, part)
-            os.replace(part, target)
-    except Exception as error:  # HDF5 and matplotlib have their own kinds
-        LOGGER.error("%s could not be written: %s", path, error)
+        yield
+    finally:
+        for layer in fused:
+            del layer.call
+
+
+def can_be_fused(layer):
+    """Return whether a layer is one whose configuration fused_call() knows."""
+    if type(layer) is not layers.BatchNormalization or "call" in vars(layer):
         return False
-    return True
+    known = layers.BatchNormalization(
+        momentum=layer.momentum, epsilon=layer.epsilon, name=layer.name
+    )
+    return (
+        layer.get_config() == known.get_config() and known.variable_dtype == "float32"
+    )
+
+
+def fused_call(layer, inputs, training=None, mask=None):
+    """Compute what the layer's call() does, in training with the fused kernel."""
+    if not training or mask is not None or inputs.shape.rank != 4:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        inputs, layer.gamma, layer.beta, epsilon=layer.epsilon
+    )
+    # The kernel divides the variance by n - 1, Keras by n, the number of values.
+    n = tf.cast(tf.size(inputs) / tf.size(mean), "float32")
+    variance *= (n - 1) / n
+    for average, batch in (
+        (layer.moving_mean, mean),
+        (layer.moving_variance, variance),
+    ):
+        average.assign(average * layer.momentum + batch * (1 - layer.momentum))
+    return outputs
+
+
+class StopOnCtrlC(keras.callbacks.Callback):
+    """In its with block, Ctrl-C ends the training, and a second one the program.
+
+    It is a callback of fit(), too. In a thread other than the main one it does nothing.
+    """
+
+    pressed = False
+
+    def __enter__(self):
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
+        if self.in_main_thread:
+            self.handler = signal.signal(signal.SIGINT, self.press)
+        return self
+
+    def press(self, signum, frame):
+        self.pressed = True
+        signal.signal(signal.SIGINT, self.handler)
+        print("\nStopping; press Ctrl-C again to quit at once.", file=sys.stderr)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.pressed:
+            self.model.stop_training = True
+
+    on_epoch_end = on_train_batch_end
+
+    def __exit__(self, *exception):
+        if self.in_main_thread:
+            signal.signal(signal.SIGINT, self.handler)
 
 
 def plot(histories):
     """Return a matplotlib Figure: accuracy and loss of each Keras History by name."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
     looks = {"with": "C0o", "without": "C1s"}  # color and marker
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss")):
         for name, history in histories.items():
             for key, line in ((quantity, "--"), (f"val_{quantity}", "-")):
-                curve = history.history.get(key)
-                if curve:  # there is no validation with --validation-split 0
-                    epochs = range(1, len(curve) + 1)
-                    axes.plot(epochs, curve, looks[name] + line, label=f"{key}, {name}")
+                curve = history.history[key]
+                epochs = range(1, len(curve) + 1)
+                axes.plot(epochs, curve, looks[name] + line, label=f"{key}, {name}")
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(title=f"{' and '.join(histories)} Batch Normalization")
@@ -571,83 +386,73 @@ def plot(histories):
 
 
 def parse_options(argv):
-    """Return the options; exit with status 2 where one could only fail later."""
+    """Return the command line's options; exit with status 2 if one cannot work."""
     parser = argparse.ArgumentParser(
         description="Train a network with Batch Normalization on KMNIST, and test it."
     )
     parser.add_argument(
         "--dataset",
-        choices=LOADERS,
-        help="what to train on (default: kmnist, or digits where that cannot be had)",
+        choices=["kmnist", "digits"],
+        help="default: kmnist, or digits if KMNIST cannot be loaded",
     )
     parser.add_argument(
         "--train-images",
         type=number(int, 20),
         metavar="N",
-        help="take only the first N training images, 20 or more (default: all)",
+        help="use only the first N training images (default: all)",
     )
     parser.add_argument(
         "--epochs",
-        type=number(int, 1, 10**9),
+        type=number(int, 1),
         default=25,
         metavar="N",
-        help="times to train on all of them (default: %(default)s)",
+        help="train for N epochs (default: %(default)s)",
     )
     parser.add_argument(
         "--batch-size",
         type=number(int, 2),
         metavar="N",
-        help="images in a training step (default: 250, or as much less as gives 66 steps"
-        " an epoch)",
+        help="use N images in each training step (default: 250, or fewer if an epoch"
+        " would have less than 66 steps)",
     )
     parser.add_argument(
         "--learning-rate",
         type=number(float, 1e-9),
         default=0.001,
         metavar="RATE",
-        help="learning rate of the Adam optimizer (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--validation-split",
-        type=number(float, 0.001, 0.9, or_else=0),
-        default=0.2,
-        metavar="SHARE",
-        help="share of the training images to validate with, 0 for none"
-        " (default: %(default)s)",
+        help="set the learning rate of Adam, the optimizer (default: %(default)s)",
     )
     parser.add_argument(
         "--momentum",
         type=number(float, 0, 0.999999),
         default=0.9,
         metavar="M",
-        help="momentum of the moving averages, not of the optimizer"
-        " (default: %(default)s)",
+        help="set the momentum of the layers' moving averages (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=number(int, 0, 2**32 - 1),
         default=1,
         metavar="N",
-        help="seed of all random numbers (default: %(default)s)",
+        help="set the seed of all random numbers (default: %(default)s)",
     )
     parser.add_argument(
         "--dtype-policy",
         choices=["float32", "mixed_bfloat16", "mixed_float16"],
         default="float32",
-        metavar="NAME",
-        help="float32, mixed_bfloat16 or mixed_float16 (default: %(default)s)",
+        help="compute in 32 bits or partly in 16 bits (default: %(default)s)",
     )
     parser.add_argument(
         "--save",
-        type=file_to_write(".keras"),
+        type=file(".keras"),
         metavar="FILE",
         help="save the trained network as a .keras file",
     )
     parser.add_argument(
         "--plot",
-        type=file_to_write(".png", ".svg", ".pdf"),
+        type=file(".png", ".svg", ".pdf"),
         metavar="FILE",
-        help="draw accuracy and loss as a .png, .svg or .pdf file",
+        help="plot accuracy and loss to a .png, .svg or .pdf file",
     )
     networks = parser.add_mutually_exclusive_group()
     networks.add_argument(
@@ -663,56 +468,45 @@ def parse_options(argv):
         dest="networks",
         action="store_const",
         const=["with", "without"],
-        help="train with the layers, then without them",
+        help="train with the BatchNormalization layers, then without them",
     )
     return parser.parse_args(argv)
 
 
-def number(convert, low, high=math.inf, or_else=None):
-    """Return a type for argparse: a number from low to high, or this other one."""
-    bounds = f"{low} or more" if high == math.inf else f"from {low} to {high}"
-    bounds += "" if or_else is None else f", or {or_else}"
+def number(kind, low, high=math.inf):
+    """Return a type for argparse: a number of this kind, from low to high."""
 
-    def number(text):  # argparse takes the name for its message, "invalid number value"
-        value = convert(text)
-        if value != math.inf and low <= value <= high or value == or_else:
-            return value
-        raise argparse.ArgumentTypeError(f"{text} is not {bounds}")
+    def number(text):  # argparse shows this name: "invalid number value"
+        value = kind(text)
+        if not value >= low:
+            raise argparse.ArgumentTypeError(f"{text} is less than {low}")
+        if value > high:
+            raise argparse.ArgumentTypeError(f"{text} is more than {high}")
+        return value
 
     return number
 
 
-def file_to_write(*suffixes):
-    """Return a type for argparse: a path with such a suffix that write() can write."""
+def file(*suffixes):
+    """Return a type for argparse: a file with one of the suffixes that can be written."""
 
-    def path(text):
-        if Path(text).suffix not in suffixes:
-            raise argparse.ArgumentTypeError(f"{text} is no {', '.join(suffixes)} file")
-        try:
-            target = Path(os.path.realpath(text))
-            if target.exists() and not target.is_file():
-                raise argparse.ArgumentTypeError(f"{text} is not a regular file")
-            tempfile.TemporaryDirectory(dir=target.parent).cleanup()
-            if target.exists():
-                open(target, "ab").close()  # a read-only file stays as it is
-        except OSError as error:
-            message = f"{text} cannot be written: {error}"
-            raise argparse.ArgumentTypeError(message) from error
+    def file(text):
+        path = Path(text)
+        if path.suffix not in suffixes:
+            raise argparse.ArgumentTypeError(
+                f"{text} does not end in {' or '.join(suffixes)}"
+            )
+        if path.is_dir() or not os.access(
+            path if path.exists() else path.parent, os.W_OK
+        ):
+            raise argparse.ArgumentTypeError(f"{text} cannot be written")
         return text
 
-    return path
+    return file
 
 
 if __name__ == "__main__":
-    if sys.stdout is None:  # in pythonw, for one
-        sys.stdout = open(os.devnull, "w")
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # what read the output has ended, say "| head -1"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    sys.exit(main())
 
 # For "uv run model_batchnorm.py" and "pipx run model_batchnorm.py":
 #
@@ -725,5 +519,7 @@ if __name__ == "__main__":
 #     "scikit-learn>=1.4.2",
 #     "numpy>=1.26.4",
 #     "matplotlib>=3.8.4",
+#     "pooch>=1.8.0",
+#     "tqdm>=4.66.0",
 # ]
 # ///

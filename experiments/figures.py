@@ -1,19 +1,17 @@
-"""What the questions' figures share: a network keeps its color, marker and line."""
+"""What the figures share: a network has the same color, marker and line in all of them."""
 
+import seaborn
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 WITH, WITHOUT = "with Batch Normalization", "without"
-# Without the layers, too, but with the initialization named.
+# Also without the layers, but with the initialization named.
 GLOROT, HE = "without, Keras' initialization", "without, He's initialization"
+BOTH = "with Batch Normalization and He's initialization"
 CHANCE = 0.1  # ten balanced classes
 
-LOOKS = {  # color, marker, line
-    WITH: ("C0", "o", "-"),
-    WITHOUT: ("C1", "s", "--"),
-    GLOROT: ("C1", "s", "--"),
-    HE: ("C2", "^", ":"),
-}
+COLORS = {WITH: "C0", WITHOUT: "C1", GLOROT: "C1", HE: "C2", BOTH: "C4"}
+MARKERS = {WITH: "o", WITHOUT: "s", GLOROT: "s", HE: "^", BOTH: "D"}
+LINES = {WITH: "-", WITHOUT: "--", GLOROT: "--", HE: ":", BOTH: "-."}
 
 
 def new(rows=1, columns=1, size=(7, 4), **options):
@@ -22,31 +20,29 @@ def new(rows=1, columns=1, size=(7, 4), **options):
     return figure, figure.subplots(rows, columns, **options)
 
 
-def dots(axes, values, heading):
-    """Draw every seed as a dot and the medians as a line, over a logarithmic axis.
+def dots(axes, series, xlabel):
+    """Draw every seed as a dot and their medians as a line.
 
-    values: {network: {position: its seeds' accuracies}}.
+    series: accuracies, labelled by (network, position).
     """
-    positions = sorted({position for found in values.values() for position in found})
-    width = positions[-1] / positions[0]  # of the axis, whose logarithm is drawn
-    for number, (network, found) in enumerate(values.items()):
-        color, marker, line = LOOKS[network]
-        # Networks, and their seeds, stand side by side, so that equal ones are seen.
-        shift = width ** (0.032 * (number - (len(values) - 1) / 2))
-        medians = {
-            position * shift: seeds.median() for position, seeds in found.items()
-        }
-        axes.plot(medians.keys(), medians.values(), color=color, linestyle=line)
-        axes.plot([], [], color + marker + line, label=network)  # for the legend
-        for position, seeds in found.items():
-            middle = (len(seeds) - 1) / 2
-            places = [
-                position * shift * width ** (0.0065 * (seed - middle))
-                for seed in range(len(seeds))
-            ]
-            axes.plot(places, seeds, color + marker, markersize=4, alpha=0.7)
+    data = series.rename_axis(["network", xlabel, "seed"]).reset_index()
+    networks = list(data["network"].unique())
+    axis = {"data": data, "x": xlabel, "y": series.name, "hue": "network", "ax": axes}
+    palette = [COLORS[name] for name in networks]
+    seaborn.stripplot(
+        **axis, dodge=True, palette=palette, size=4, alpha=0.7, legend=False
+    )
+    seaborn.pointplot(
+        **axis,
+        dodge=0.8 - 0.8 / len(networks),
+        palette=palette,
+        markers=[MARKERS[name] for name in networks],
+        linestyles=[LINES[name] for name in networks],
+        linewidth=1.5,
+        estimator="median",
+        errorbar=None,
+    )
     axes.axhline(CHANCE, color="gray", linestyle=":")
-    axes.text(positions[0] * 0.8, CHANCE + 0.015, "chance", color="gray")
-    axes.set(xscale="log", ylim=(0, 1), title=heading)
-    axes.set_xticks(positions, [f"{position:g}" for position in positions])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.text(-0.4, CHANCE + 0.015, "chance", color="gray")
+    axes.set(ylim=(0, 1), ylabel=series.name)
+    axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))

@@ -1,4 +1,4 @@
-"""A run: one training, all that determines its result, and where its result is kept."""
+"""A run: one training. All that determines its result, and where the result is kept."""
 
 import dataclasses
 import functools
@@ -6,29 +6,36 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 
-import model_batchnorm  # before Keras, whose backend it chooses
+import model_batchnorm  # before Keras, whose backend it sets
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
-keras.config.set_floatx("float32")  # whatever a user's keras.json says, as in main()
+RESULTS = "results.jsonl"
+load_data = functools.cache(model_batchnorm.load_data)
 
 
 def layer(name, **options):
-    """Describe a layer of keras.layers; a misspelt name or option is an error."""
+    """Describe a layer of keras.layers. A misspelled name or option is an error."""
     getattr(keras.layers, name)(**options)
     return {name: options}
 
 
-load_data = functools.cache(model_batchnorm.load_data)
+def residual(layers):
+    """Describe layers with a connection around them: their input is added to their output."""
+    return {"Residual": {"layers": layers}}
+
+
 BATCH_NORM = layer("BatchNormalization", momentum=0.9)
 
 
@@ -43,10 +50,10 @@ def script_layers(
 ):
     """List the layers of the script's network, or of one that differs from it.
 
-    norm (None: none) stands in the places of the script's BatchNormalization layers: after
-    each ReLU (or before it) and, if after_pooling, after each pooling. The last two are
-    layers that are put before and after the last of them. The Dense layer with ten outputs
-    is not listed; `build` adds it.
+    norm (None: none) is put in the places of the script's BatchNormalization layers: after
+    each ReLU (or before it) and, if after_pooling, after each pooling. The last two
+    arguments are layers to put before and after the last of them. The Dense layer with ten
+    outputs is not listed; `build` adds it.
     """
 
     def activation(*norms):
@@ -70,7 +77,7 @@ def script_layers(
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Everything that determines a result, but the random seed, versions and machine."""
+    """Everything that determines a result, except the seed, the versions and the machine."""
 
     network: list = dataclasses.field(default_factory=script_layers)
     dtype_policy: str = "float32"
@@ -78,20 +85,15 @@ class Run:
     dataset: str = "kmnist"
     train_images: int | None = None  # the first so many, a fifth of them to validate
     pooled: bool = False  # training and test images mixed and split again
-    largest_pixel: float = 1.0  # the images' values go from 0 to this
+    largest_pixel: float = 1.0  # the pixels' values go from 0 to this
 
     optimizer: str = "Adam"
     learning_rate: float = 0.001
     optimizer_momentum: float = 0.0  # that of SGD
+    weight_decay: float = 0.0  # of all weights except gamma and beta
     cosine_decay: bool = False  # of the learning rate, to 0 at the end
     epochs: int = 5
     batch_size: int = 250
-
-    def __post_init__(self):
-        # A misspelt value is an error here, before any run is made.
-        model_batchnorm.LOADERS[self.dataset]
-        keras.DTypePolicy(self.dtype_policy)
-        getattr(keras.optimizers, self.optimizer)
 
 
 def load(run):
@@ -108,21 +110,32 @@ def load(run):
     return (x_train, y_train), (x_test, y_test)
 
 
-def num_training(x_train, validation_split=0.2):
+def num_training(x_train):
     """Return how many of the images are trained on; Keras validates with the others."""
-    return int(len(x_train) * (1 - validation_split))
+    return int(len(x_train) * (1 - model_batchnorm.VALIDATION_SPLIT))
 
 
 def build(run):
     """Build the run's network, not yet compiled."""
-    with model_batchnorm.keras_defaults(run.dtype_policy):
-        listed = [
-            getattr(keras.layers, name)(**options)
-            for description in run.network
-            for name, options in description.items()
-        ]
-        last = keras.layers.Dense(10, activation="softmax", dtype="float32")
-        return keras.Sequential([keras.Input((28, 28, 1)), *listed, last])
+    keras.config.set_dtype_policy(run.dtype_policy)
+    inputs = keras.Input((28, 28, 1))
+    features = apply(run.network, inputs)
+    last = keras.layers.Dense(10, activation="softmax", dtype="float32")
+    return keras.Model(inputs, last(features))
+
+
+def apply(network, x):
+    """Apply layers, as layer() and residual() describe them, one after the other."""
+    for description in network:
+        ((name, options),) = description.items()
+        if name == "Residual":
+            y = apply(options["layers"], x)
+            if y.shape != x.shape:  # every second pixel, without any weights
+                x = keras.layers.MaxPooling2D(1, strides=2, padding="same")(x)
+            x = keras.layers.Add()([x, y])
+        else:
+            x = getattr(keras.layers, name)(**options)(x)
+    return x
 
 
 def optimizer(run, steps):
@@ -130,9 +143,15 @@ def optimizer(run, steps):
     rate = run.learning_rate
     if run.cosine_decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    momentum = run.optimizer_momentum  # an error with optimizers that have none
-    options = {"momentum": momentum} if momentum else {}
-    return getattr(keras.optimizers, run.optimizer)(rate, **options)
+    options = {}
+    if run.optimizer_momentum:
+        options["momentum"] = run.optimizer_momentum
+    if run.weight_decay:
+        options["weight_decay"] = run.weight_decay
+    made = getattr(keras.optimizers, run.optimizer)(rate, **options)
+    if run.weight_decay:
+        made.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    return made
 
 
 class TestAccuracy(keras.callbacks.Callback):
@@ -154,11 +173,12 @@ class TestAccuracy(keras.callbacks.Callback):
 class Measurement(keras.callbacks.Callback):
     """Measures something of a network, in the training or after it, into self.result.
 
-    It changes neither the training nor the weights; so before the training's end it draws
-    none of Keras' random numbers.
+    It changes neither the training nor the weights. So it draws none of Keras' random
+    numbers before the training ends.
     """
 
-    settings = {}  # what determines the result, beside the run's settings
+    settings = {}  # what determines the result, besides the run's settings
+    at_the_end = True  # False: a longer run has the same result
     result = None  # what json can write
 
     def __init__(self, data):
@@ -178,89 +198,95 @@ class Measurement(keras.callbacks.Callback):
 
 
 def make(run, seed, measurements=()):
-    """Make a run; return its results: history, number of parameters, and "measured".
+    """Make a run; return its history, its number of parameters, and what was measured.
 
-    measurements are subclasses of Measurement, by their keys.
+    measurements are subclasses of Measurement.
     """
     data = (x_train, y_train), test = load(run)
-    measuring = {name: kind(data) for name, kind in dict(measurements).items()}
+    measuring = [kind(data) for kind in measurements]
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     model = build(run)
-    tested = TestAccuracy(*test)
     steps = math.ceil(num_training(x_train) / run.batch_size)
+    model.compile(
+        optimizer=optimizer(run, steps * run.epochs),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    tested = TestAccuracy(*test)
     with model_batchnorm.fused_batch_norm(model):
-        history = model_batchnorm.train(
-            model,
+        history = model.fit(
             x_train,
             y_train,
-            optimizer=optimizer(run, steps * run.epochs),
-            epochs=run.epochs,
             batch_size=run.batch_size,
-            callbacks=[tested, *measuring.values()],
+            epochs=run.epochs,
+            validation_split=model_batchnorm.VALIDATION_SPLIT,
+            callbacks=[tested, *measuring],
             verbose=0,
         )
     return {
         "history": history.history | tested.history,
         "parameters": model.count_params(),
-        "measured": {name: kind.result for name, kind in measuring.items()},
+        "measured": {kind.key(): kind.result for kind in measuring},
     }
 
 
-class Results:
-    """The file of results: a line for each run and seed, found by the settings themselves."""
-
-    def __init__(self, file):
-        self.file = Path(file)
-
-    def lines(self):
-        """Return the lines by (settings, seed); of two for the same, the later one."""
-        text = self.file.read_text("utf-8") if self.file.exists() else ""
-        lines = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                line = json.loads(line)
-            except ValueError as error:
-                sys.exit(
-                    f"{self.file}, line {number} is damaged ({error}): delete the line,"
-                    " and its run is made again."
-                )
-            lines[settings(line["run"]), line["seed"]] = line
-        return lines
-
-    def make(self, run, seed, measurements):
-        """Make a run and write its line."""
-        begin = time.process_time()
-        results = make(run, seed, measurements)
-        keras.utils.clear_session()
-        line = {
-            "run": dataclasses.asdict(run),
-            "seed": seed,
-            **rounded(results),
-            "minutes": rounded((time.process_time() - begin) / 60),  # of one core
-            "machine": machine(),
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        }
-        with self.file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+def read(file):
+    """Return the lines of a file of results, with a Run as their "run"."""
+    text = file.read_text("utf-8") if file.exists() else ""
+    lines = map(json.loads, text.splitlines())
+    return [line | {"run": Run(**line["run"])} for line in lines]
 
 
-def settings(run):
-    """Return a run's settings as text: two runs with the same are the same.
+def find(lines, run, seed, measurement=None):
+    """Return the line that answers for a run, or None; its history is cut to the run's.
 
-    A line that was written before Run had a field stands for the field's default.
+    A longer run of the same settings has the same first epochs, unless the learning rate
+    depends on the number of epochs. Of several lines the last one counts.
     """
-    values = dataclasses.asdict(run if isinstance(run, Run) else Run(**run))
-    for field in dataclasses.fields(Run):
-        if field.type is float:  # 255 is the same as 255.0
-            values[field.name] = float(values[field.name])
-    return json.dumps(values, sort_keys=True)
+    longer_is_fine = not run.cosine_decay and not (
+        measurement and measurement.at_the_end
+    )
+    for line in reversed(lines):
+        made = line["run"]
+        if (
+            line["seed"] == seed
+            and dataclasses.replace(made, epochs=run.epochs) == run
+            and (
+                made.epochs == run.epochs
+                or (longer_is_fine and made.epochs > run.epochs)
+            )
+            and (measurement is None or measurement.key() in line["measured"])
+        ):
+            history = {
+                name: values[: run.epochs] for name, values in line["history"].items()
+            }
+            return line | {"history": history}
+    return None
+
+
+def write(file, run, seed, measurements=()):
+    """Make a run and append its line to a file of results."""
+    begin = time.process_time()
+    results = make(run, seed, measurements)
+    keras.utils.clear_session()
+    line = {
+        "run": dataclasses.asdict(run),
+        "seed": seed,
+        **rounded(results),
+        "minutes": rounded((time.process_time() - begin) / 60),  # of one core
+        "machine": machine(),
+        "commit": commit(),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
 
 
 def rounded(value):
-    """Return a value for JSON: numbers with five digits, and no number as null."""
+    """Return a value for JSON: numbers with five digits, and NaN as null."""
     if isinstance(value, dict):
         return {str(key): rounded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -284,3 +310,11 @@ def machine():
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
     return f"{name} ({', '.join(flags) or 'unknown'}), cores: {cores}"
+
+
+@functools.cache
+def commit():
+    """Return the commit that makes the runs, or "unknown" outside a clone."""
+    command = ["git", "describe", "--always", "--exclude=*"]
+    result = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    return result.stdout.strip() or "unknown"

@@ -10,10 +10,10 @@ from runs import Run, layer, script_layers
 MOMENTUM_99 = script_layers(layer("BatchNormalization", momentum=0.99))
 SEEDS = 3
 RUNS = {
-    "the default run, 25 epochs": Run(epochs=25),
-    "learning rate 0.1, 10 epochs": Run(learning_rate=0.1, epochs=10),
-    "momentum 0.99, 2 epochs": Run(MOMENTUM_99, epochs=2),
-    "momentum 0.99, 5 epochs": Run(MOMENTUM_99, epochs=5),
+    ("the default run, 25 epochs",): Run(epochs=25),
+    ("learning rate 0.1, 10 epochs",): Run(learning_rate=0.1, epochs=10),
+    ("momentum 0.99, 2 epochs",): Run(MOMENTUM_99, epochs=2),
+    ("momentum 0.99, 5 epochs",): Run(MOMENTUM_99, epochs=5),
 }
 KINDS = {
     "moving": "the moving averages",
@@ -26,9 +26,9 @@ class Statistics(runs.Measurement):
     """Tests the same weights with three kinds of means and variances, into test accuracies.
 
     moving: the moving averages, as Keras does. batch: those of each test batch of 250
-    images. recomputed: the plain mean of those of training batches of 250, much as the
-    paper's algorithm 2 (page 4) and "precise BN" (Wu and Johnson 2021, arXiv:2105.07576)
-    have it. The network stays as it was.
+    images. recomputed: the plain mean of those of training batches of 250, much as in the
+    paper's algorithm 2 (page 4) and in "precise BN" (Wu and Johnson 2021,
+    arXiv:2105.07576). The network stays as it was.
     """
 
     settings = {"batches": 60}  # that the statistics are recomputed from
@@ -69,10 +69,8 @@ class Statistics(runs.Measurement):
         trained_on = runs.num_training(x_train)
         order = np.random.default_rng(0).permutation(trained_on)
         for number in range(min(self.settings["batches"], max(1, trained_on // 250))):
-            for norm in norms:
-                norm.momentum = number / (
-                    number + 1
-                )  # the average is a plain mean then
+            for norm in norms:  # with this momentum the average is a plain mean
+                norm.momentum = number / (number + 1)
             self.model(x_train[order[250 * number :][:250]], training=True)
         return self.test()
 
@@ -81,16 +79,19 @@ MEASUREMENT = Statistics
 
 
 def report(found):
-    columns = {
-        f"test accuracy with {kind}": lambda line, key=key: Statistics.of(line)[key]
-        for key, kind in KINDS.items()
-    }
-    values = tables.frame(found, columns)
-    moving, _, recomputed = (values[column] for column in columns)
+    columns = [
+        tables.values(
+            found,
+            f"test accuracy with {name}",
+            lambda line, kind=kind: Statistics.of(line)[kind],
+        )
+        for kind, name in KINDS.items()
+    ]
+    moving, _, recomputed = columns
     return "\n\n".join(
         [
-            tables.by_seed(values, "trained with"),
+            tables.every_seed(columns, "trained with"),
             "Recomputed statistics minus the moving averages:",
-            tables.by_label(recomputed, moving),
+            tables.column_differences(recomputed, moving),
         ]
     )

@@ -6,13 +6,15 @@ import runs
 import tables
 from figures import WITH, WITHOUT
 from questions import adam_learning_rates
-from questions.adam_learning_rates import RATES, RUNS  # noqa: F401
 
 SEEDS = 3
+RUNS = adam_learning_rates.RUNS
 
 
 class DeadUnits(runs.Measurement):
     """Measures the share of Dense's units that ReLU makes zero for all validation images."""
+
+    at_the_end = False
 
     def on_train_begin(self, logs=None):
         self.result = {}
@@ -22,7 +24,7 @@ class DeadUnits(runs.Measurement):
             if isinstance(layer, keras.layers.Dense)
         )
         relu = self.model.layers[dense + 1]
-        self.units = keras.Model(self.model.inputs, relu.output)
+        self.units = keras.Model(self.model.inputs[0], relu.output)
 
     def on_epoch_end(self, epoch, logs=None):
         (x_train, _), _ = self.data
@@ -34,20 +36,17 @@ class DeadUnits(runs.Measurement):
 MEASUREMENT = DeadUnits
 
 
-def dead_after_ten(line):
-    """Return the share of dead units after the epoch that the accuracy is of, too."""
-    shares = DeadUnits.of(line)
-    return shares[str(min(10, max(map(int, shares))))]
+def share(line):
+    """Return the share of dead units after as many epochs as the accuracy's."""
+    return DeadUnits.of(line)[str(len(line["history"]["loss"]))]
 
 
 def report(found):
-    dead = tables.frame(found, {"share": dead_after_ten})["share"]
-    accuracy = tables.chosen(found, [adam_learning_rates.COLUMNS[1]]).iloc[:, 0]
-    by_rate = {
-        "dead, with the layers": [dead.loc[f"{WITH}, {rate}"] for rate in RATES],
-        "dead, without": [dead.loc[f"{WITHOUT}, {rate}"] for rate in RATES],
-        f"{accuracy.name}, without": [
-            accuracy.loc[f"{WITHOUT}, {rate}"] for rate in RATES
-        ],
-    }
-    return tables.listed(by_rate, RATES, "learning rate (by seed)")
+    dead = tables.values(found, "dead", share)
+    accuracy = tables.after(found, "test_accuracy")
+    columns = [
+        dead[WITH].rename("dead, with the layers"),
+        dead[WITHOUT].rename("dead, without"),
+        accuracy[WITHOUT].rename(f"{accuracy.name}, without"),
+    ]
+    return tables.every_seed(columns, "learning rate (by seed)")

@@ -8,7 +8,6 @@ from figures import GLOROT, HE, WITH
 from runs import BATCH_NORM, Run, layer
 
 SEEDS = 5
-IMAGES = 10_000
 DEPTHS = 2, 8, 20, 40
 OPTIMIZERS = {
     "Adam": {"optimizer": "Adam", "learning_rate": 0.001},
@@ -18,81 +17,63 @@ OPTIMIZERS = {
         "optimizer_momentum": 0.9,
     },
 }
+SETTINGS = {"train_images": 10_000, "batch_size": 100, "epochs": 3}
+
+
+def convolution(number, depth, norm=None, **options):
+    """List a 3 x 3 convolution with 16 filters, two of them with stride 2, and the norm."""
+    strides = 2 if number in (depth // 3, 2 * depth // 3) else 1
+    convolution = layer(
+        "Conv2D", filters=16, kernel_size=3, strides=strides, padding="same", **options
+    )
+    return [convolution, norm] if norm else [convolution]
 
 
 def plain_stack(depth, norm=None, **options):
-    """List a stack of 3 x 3 convolutions, 16 filters each, two of them with stride 2.
-
-    norm stands between each convolution and its ReLU.
-    """
+    """List a stack of convolutions, with the norm between each of them and its ReLU."""
     network = []
     for number in range(depth):
-        strides = 2 if number in (depth // 3, 2 * depth // 3) else 1
-        network += [
-            layer(
-                "Conv2D",
-                filters=16,
-                kernel_size=3,
-                strides=strides,
-                padding="same",
-                **options,
-            ),
-            norm,
-            layer("ReLU"),
-        ]
-    return [description for description in network if description] + [layer("Flatten")]
+        network += [*convolution(number, depth, norm, **options), layer("ReLU")]
+    return [*network, layer("Flatten")]
 
 
 RUNS = {
-    f"{name}, {optimizer}, {depth}": Run(
-        network, train_images=IMAGES, batch_size=100, epochs=3, **options
-    )
+    (name, optimizer, depth): Run(network, **SETTINGS, **options)
+    for optimizer, options in OPTIMIZERS.items()
     for depth in DEPTHS
     for name, network in {
         WITH: plain_stack(depth, BATCH_NORM),
-        GLOROT: plain_stack(depth),  # Keras' initialization
+        GLOROT: plain_stack(depth),
         HE: plain_stack(depth, kernel_initializer="he_normal"),
     }.items()
-    for optimizer, options in OPTIMIZERS.items()
 }
 
 
 def report(found):
-    rows = [f"{optimizer}, {depth}" for optimizer in OPTIMIZERS for depth in DEPTHS]
     corner = "optimizer, convolutions"
-    seeds = tables.chosen(found, [tables.TEST]).iloc[:, 0]
-    differences = pd.DataFrame(
-        {
-            f"the layers minus “{name}”": [
-                tables.difference(
-                    seeds.loc[f"{WITH}, {row}"], seeds.loc[f"{name}, {row}"]
-                )
-                for row in rows
-            ]
-            for name in (GLOROT, HE)
-        },
-        pd.Index(rows, name=f"{corner} (test accuracy)"),
-    )
-    return (
-        tables.grid(found, rows, [WITH, GLOROT, HE], corner)
-        + "\n\n"
-        + tables.markdown(differences)
-    )
+    test = tables.after(found, "test_accuracy")
+    return f"{tables.grid(test, corner)}\n\n{layers_minus_others(test, corner)}"
+
+
+def layers_minus_others(test, corner):
+    """Return a table: in each row, what the layers are ahead of each other network."""
+    networks = test.index.unique(0)
+    rows = test.index.droplevel([0, -1]).unique()
+    cells = {
+        f"the layers minus “{name}”": [
+            tables.difference(test[(WITH, *row)], test[(name, *row)]) for row in rows
+        ]
+        for name in networks.drop(WITH)
+    }
+    return tables.markdown(pd.DataFrame(cells, rows), f"{corner} (test accuracy)")
 
 
 def draw(found):
     figure, both = figures.new(columns=2, size=(10, 4), sharey=True)
-    seeds = tables.chosen(found, [tables.TEST]).iloc[:, 0]
+    test = tables.after(found, "test_accuracy")
     for axes, optimizer in zip(both, OPTIMIZERS):
-        values = {
-            name: {
-                depth: seeds.loc[f"{name}, {optimizer}, {depth}"] for depth in DEPTHS
-            }
-            for name in (WITH, GLOROT, HE)
-        }
-        figures.dots(axes, values, optimizer)
-        axes.set_xlabel("convolutions")
-    figure.suptitle(f"{IMAGES:,} images")
-    both[0].set_ylabel(seeds.name)
-    both[0].legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
+        figures.dots(axes, test.xs(optimizer, level=1), "convolutions")
+        axes.set_title(optimizer)
+    both[1].legend().remove()
+    figure.suptitle("10,000 images")
     return figure

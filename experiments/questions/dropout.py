@@ -2,33 +2,34 @@
 
 import tables
 from runs import Run, layer, script_layers
-from tables import After
 
-DROPOUT = layer("Dropout", rate=0.5)
 SEEDS = 3
+DROPOUT = layer("Dropout", rate=0.5)
+NONE = ("Batch Normalization, no dropout",)
+AFTER = ("dropout after the last BatchNormalization",)
+BEFORE = ("dropout before the last BatchNormalization",)
 WITH_THE_LAYERS = {
-    "Batch Normalization, no dropout": Run(epochs=25),
-    "dropout after the last BatchNormalization": Run(
-        script_layers(after_last_norm=DROPOUT)
-    ),
-    "dropout before the last BatchNormalization": Run(
-        script_layers(before_last_norm=DROPOUT)
-    ),
+    NONE: Run(),
+    AFTER: Run(script_layers(after_last_norm=DROPOUT)),
+    BEFORE: Run(script_layers(before_last_norm=DROPOUT)),
 }
+NEITHER = ("neither",)
 WITHOUT = {
-    "neither": Run(script_layers(norm=None), epochs=25),
-    "dropout alone": Run(script_layers(norm=None, after_last_norm=DROPOUT)),
+    NEITHER: Run(script_layers(norm=None)),
+    ("dropout alone",): Run(script_layers(norm=None, after_last_norm=DROPOUT)),
 }
 RUNS = WITH_THE_LAYERS | WITHOUT
 
 
 def report(found):
-    values = tables.chosen(found, [After("val_accuracy", 5), After("test_accuracy", 5)])
-    parts = [
-        tables.table(values.loc[list(part)], reference=next(iter(part)))
-        for part in (WITH_THE_LAYERS, WITHOUT)
-    ]
-    _, after, before = WITH_THE_LAYERS
-    parts.append(f"“{after}” minus “{before}”:")
-    parts.append(tables.differences(values, after, before))
-    return "\n\n".join(parts)
+    with_the_layers = {label: found[label] for label in WITH_THE_LAYERS}
+    without = {label: found[label] for label in WITHOUT}
+    columns = tables.validation_and_test(with_the_layers)
+    return "\n\n".join(
+        [
+            tables.table(columns, reference=NONE),
+            tables.table(tables.validation_and_test(without), reference=NEITHER),
+            f"“{tables.text(AFTER)}” minus “{tables.text(BEFORE)}”:",
+            tables.differences(columns, AFTER, BEFORE),
+        ]
+    )

@@ -6,15 +6,17 @@ from runs import BATCH_NORM, Run, script_layers
 
 SEEDS = 5
 RUNS = {
-    name: Run(script_layers(norm), learning_rate=0.003, cosine_decay=True, epochs=25)
+    (name,): Run(script_layers(norm), learning_rate=0.003, cosine_decay=True, epochs=25)
     for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
 }
 
 
 def report(found):
-    values = tables.chosen(found)
-    differences = tables.differences(values, WITH, WITHOUT)
-    return (
-        f"{tables.table(values)}\n\n"
-        f"The difference that the layers make:\n\n{differences}"
+    columns = tables.validation_and_test(found)
+    return "\n\n".join(
+        [
+            tables.table(columns),
+            "The difference that the layers make:",
+            tables.differences(columns, WITH, WITHOUT),
+        ]
     )

@@ -8,7 +8,7 @@ import tables
 from runs import Run
 
 SEEDS = 5
-RUNS = {"trained on KMNIST": Run(train_images=10_000)}
+RUNS = {("trained on KMNIST",): Run(train_images=10_000)}
 IMAGES = 200  # digits to fine-tune on
 TRAINING = {"epochs": 10, "batch_size": 20, "validation_split": 0}
 
@@ -68,11 +68,16 @@ class FineTuning(runs.Measurement):
         for freeze in RECIPES.values():
             copy = keras.models.clone_model(self.model)
             copy.set_weights(self.model.get_weights())
-            *body, old_last = copy.layers
+            _, *body, old_last = copy.layers
             freeze(body)
             new_last = keras.layers.Dense(10, activation="softmax")
             tuned = keras.Sequential([keras.Input((28, 28, 1)), *body, new_last])
-            model_batchnorm.train(tuned, x, y, **TRAINING, verbose=0)
+            tuned.compile(
+                optimizer="adam",
+                loss="sparse_categorical_crossentropy",
+                metrics=["accuracy"],
+            )
+            tuned.fit(x, y, **TRAINING, verbose=0)
             old = keras.Sequential([keras.Input((28, 28, 1)), *body, old_last])
             old.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
             self.result[freeze.__name__] = {
@@ -87,27 +92,39 @@ MEASUREMENT = FineTuning
 def report(found):
     (lines,) = found.values()
     by_recipe = {
-        recipe: {
+        (recipe,): {
             seed: FineTuning.of(line)[freeze.__name__]
             | {"before": line["history"]["test_accuracy"][-1]}
             for seed, line in lines.items()
         }
         for recipe, freeze in RECIPES.items()
     }
-    columns = {
-        "KMNIST test accuracy before": lambda accuracies: accuracies["before"],
-        KMNIST_AFTER: lambda accuracies: accuracies["KMNIST"],
-        DIGITS: lambda accuracies: accuracies["digits"],
-    }
-    values = tables.frame(by_recipe, columns)
-    values.index.names = [f"what is trained on {IMAGES} digits", "seed"]
+    before = tables.values(
+        by_recipe,
+        "KMNIST test accuracy before",
+        lambda accuracies: accuracies["before"],
+    )
+    after = tables.values(
+        by_recipe,
+        "after, with the old last layer",
+        lambda accuracies: accuracies["KMNIST"],
+    )
+    digits = tables.values(
+        by_recipe, "digits test accuracy", lambda accuracies: accuracies["digits"]
+    )
     differences = [
         tables.compared(
-            values[column], {f"{column}, “{pair[0]}” minus “{pair[1]}”": pair}
+            series, {f"{series.name}, “{one}” minus “{other}”": (one, other)}
         )
-        for column, pair in (
-            (KMNIST_AFTER, (FROZEN_LAYERS, EVERYTHING)),
-            (DIGITS, (AVERAGES_MOVE, LAST_LAYER)),
+        for series, one, other in (
+            (after, FROZEN_LAYERS, EVERYTHING),
+            (digits, AVERAGES_MOVE, LAST_LAYER),
         )
     ]
-    return tables.table(values, reference=EVERYTHING) + "\n\n" + "\n".join(differences)
+    corner = f"what is trained on {IMAGES} digits"
+    return "\n\n".join(
+        [
+            tables.table([before, after, digits], corner, reference=(EVERYTHING,)),
+            "\n".join(differences),
+        ]
+    )

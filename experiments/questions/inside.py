@@ -9,15 +9,11 @@ from figures import WITH, WITHOUT
 from runs import BATCH_NORM, Run, script_layers
 
 SEEDS = 3
-RATES = {0.001: 25, 0.1: 10}  # the epochs are those of the runs of other questions
 RUNS = {
-    f"{name}, learning rate {rate}": Run(
-        script_layers(norm), learning_rate=rate, epochs=epochs
-    )
-    for rate, epochs in RATES.items()
+    (name, rate): Run(script_layers(norm), learning_rate=rate)
+    for rate in (0.001, 0.1)
     for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
 }
-STEPS = 960  # training steps over which the percentiles are followed: five epochs
 
 
 class Percentiles(runs.Measurement):
@@ -30,13 +26,14 @@ class Percentiles(runs.Measurement):
     random numbers.
     """
 
-    settings = {"steps": STEPS, "images": 1_000, "percentiles": [15, 50, 85]}
+    settings = {"steps": 960, "images": 1_000, "percentiles": [15, 50, 85]}
+    at_the_end = False
 
     def on_train_begin(self, logs=None):
         (x_train, _), _ = self.data
         validation = x_train[runs.num_training(x_train) :]
         self.images = validation[: self.settings["images"]]
-        self.inputs = keras.Model(self.model.inputs, self.model.layers[-1].input)
+        self.inputs = keras.Model(self.model.inputs[0], self.model.layers[-1].input)
         self.step, self.steps, self.percentiles = 0, [], []
 
     def on_train_batch_end(self, batch, logs=None):
@@ -73,17 +70,20 @@ def report(found):
 
 def draw(found):
     figure, grid = figures.new(2, 2, size=(9, 6), sharex=True, sharey=True)
-    for row, rate in zip(grid, RATES):
-        for axes, name in zip(row, (WITH, WITHOUT)):
-            lines = found[f"{name}, learning rate {rate}"].values()
-            for line, look in zip(lines, ("-", "--", ":")):
-                followed = Percentiles.of(line)
-                for values, color in zip(followed["values"], ("C0", "C2", "C3")):
-                    axes.plot(followed["steps"], values, color + look, linewidth=1)
-            axes.set(title=f"{name}, learning rate {rate}", xlabel="training step")
+    for axes, ((name, rate), lines) in zip(grid.flat, found.items()):
+        for line, look in zip(lines.values(), ("-", "--", ":")):
+            followed = Percentiles.of(line)
+            for values, width in zip(followed["values"], (0.7, 1.5, 0.7)):
+                axes.plot(
+                    followed["steps"],
+                    values,
+                    color=figures.COLORS[name],
+                    linestyle=look,
+                    linewidth=width,
+                )
+        axes.set(title=f"{name}, learning rate {rate}", ylim=(-1.5, 4))
+    for axes in grid[1]:
+        axes.set_xlabel("training step")
     for axes in grid[:, 0]:
-        axes.set(ylabel="input of the last layer", ylim=(-1.5, 4))
-    for color, label in ("C3", "85th percentile"), ("C2", "50th"), ("C0", "15th"):
-        grid[0, 0].plot([], [], color, label=label)
-    grid[0, 0].legend()
+        axes.set_ylabel("input of the last layer")
     return figure

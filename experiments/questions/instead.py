@@ -5,7 +5,6 @@ from figures import WITHOUT
 from runs import BATCH_NORM, Run, layer, script_layers
 
 SEEDS = 5
-KERAS = 3, 14  # the first version that has renorm
 SIZES = 2, 4
 NETWORKS = {
     WITHOUT: script_layers(norm=None),
@@ -13,8 +12,8 @@ NETWORKS = {
     "BatchNormalization before ReLU, three layers": script_layers(
         BATCH_NORM, before_relu=True, after_pooling=False
     ),
-    # Not layer(), which an earlier Keras would refuse. Its averages' momentum has to be
-    # that of renorm's own, 0.99: Keras' default for both.
+    # Not layer(): a Keras before 3.14 has no renorm, and would refuse it here. Its
+    # averages' momentum has to be that of renorm's own, 0.99, Keras' default for both.
     "BatchNormalization, `renorm=True`, nothing clipped": script_layers(
         {"BatchNormalization": {"renorm": True}}
     ),
@@ -27,19 +26,19 @@ NETWORKS = {
     "LayerNormalization": script_layers(layer("LayerNormalization")),
 }
 RUNS = {
-    f"{name}, batch size {size}": Run(
-        network, train_images=10_000, batch_size=size, epochs=3
-    )
+    (size, name): Run(network, train_images=10_000, batch_size=size, epochs=3)
     for size in SIZES
     for name, network in NETWORKS.items()
 }
 
 
 def report(found):
-    parts = []
-    for size in SIZES:
-        found_here = {name: found[f"{name}, batch size {size}"] for name in NETWORKS}
-        frame = tables.chosen(found_here, [tables.VALIDATION, tables.TEST])
-        frame.index.names = [f"batch size {size}", "seed"]
-        parts.append(tables.table(frame, reference=WITHOUT))
-    return "\n\n".join(parts)
+    columns = tables.validation_and_test(found)
+    return "\n\n".join(
+        tables.table(
+            [series[size] for series in columns],
+            f"batch size {size}",
+            reference=(WITHOUT,),
+        )
+        for size in SIZES
+    )

@@ -1,23 +1,51 @@
 """What does the momentum change?"""
 
+import figures
 import tables
-from questions.averages import MOMENTUM_99
-from runs import Run
-from tables import After
+from runs import Run, layer, script_layers
 
 SEEDS = 3
-RUNS = {"momentum 0.9": Run(epochs=25), "momentum 0.99": Run(MOMENTUM_99, epochs=5)}
+MOMENTA = 0.9, 0.99, 0.999
+RUNS = {
+    (f"momentum {momentum}",): Run(
+        script_layers(layer("BatchNormalization", momentum=momentum))
+    )
+    for momentum in MOMENTA
+}
 
 
 def report(found):
-    columns = [After("val_accuracy", epoch) for epoch in range(1, 6)]
-    first, second = found.values()
+    columns = [tables.after(found, "val_accuracy", epoch) for epoch in range(1, 6)]
+    first, second, _ = found.values()
     same = sum(
-        first[seed]["history"]["loss"][:5] == second[seed]["history"]["loss"]
+        first[seed]["history"]["loss"] == second[seed]["history"]["loss"]
         for seed in first
     )
     return (
-        tables.table(tables.chosen(found, columns))
-        + "\n\nThe training losses of these epochs agree in all five digits of results.jsonl"
-        f" with {same} of {tables.plural(len(first), 'seed')}."
+        tables.table(columns)
+        + "\n\nThe training losses of the first two agree in all five digits of"
+        f" results.jsonl with {same} of {tables.plural(len(first), 'seed')}."
     )
+
+
+def draw(found):
+    figure, row = figures.new(columns=len(found), size=(9, 3.4), sharey=True)
+    for axes, ((momentum,), lines) in zip(row, found.items()):
+        for number, line in enumerate(lines.values()):
+            for name, look in ("accuracy", "--"), ("val_accuracy", "-"):
+                curve = line["history"][name]
+                axes.plot(
+                    range(1, len(curve) + 1),
+                    curve,
+                    color=figures.COLORS[figures.WITH],
+                    linestyle=look,
+                    marker="o",
+                    markersize=3,
+                    label=None if number else tables.QUANTITIES[name],
+                )
+        axes.axhline(figures.CHANCE, color="gray", linestyle=":")
+        axes.set(title=momentum, xlabel="epoch", ylim=(0, 1.02))
+    row[0].text(1, figures.CHANCE + 0.015, "chance", color="gray")
+    row[0].legend(title="each seed a line", loc="center right")
+    row[1].set_title(f"{row[1].get_title()} (Keras' default)")
+    return figure

@@ -3,12 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
+import figures
 import runs
 import tables
 from runs import Run
 
 SEEDS = 5
-RUNS = {"the default network": Run(epochs=25)}
+RUNS = {("the default network",): Run(epochs=25)}
 KINDS = {
     "moving": "the moving averages, as in `predict`",
     "250": "shuffled batches of 250",
@@ -50,12 +51,32 @@ class TrainingMode(runs.Measurement):
 MEASUREMENT = TrainingMode
 
 
-def report(found):
+def accuracies(found):
+    """Return the test accuracies, labelled by how the network normalizes."""
     (lines,) = found.values()
     by_kind = {
-        label: {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
-        for kind, label in KINDS.items()
+        (name,): {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
+        for kind, name in KINDS.items()
     }
-    values = tables.frame(by_kind, {"test accuracy": float})
-    values.index.names = ["normalized by", "seed"]
-    return tables.table(values, reference=KINDS["moving"])
+    return tables.values(by_kind, "test accuracy", float)
+
+
+def report(found):
+    reference = (KINDS["moving"],)
+    return tables.table([accuracies(found)], "normalized by", reference)
+
+
+def draw(found):
+    figure, axes = figures.new(size=(7, 2.8))
+    means = tables.by_label(accuracies(found), "mean")[::-1]
+    colors = [
+        figures.COLORS[figures.WITH] if name == KINDS["moving"] else "lightgray"
+        for name in means.index
+    ]
+    bars = axes.barh(means.index.str.replace("`", ""), means, color=colors)
+    axes.bar_label(bars, fmt="%.3f", padding=3)
+    axes.set(
+        xlim=(0, 1.1), xlabel="test accuracy of the same network, mean of the seeds"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

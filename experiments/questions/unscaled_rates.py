@@ -1,0 +1,42 @@
+"""Unscaled inputs without the layers: is it the rate that fails, or the scale?"""
+
+import tables
+from figures import WITH, WITHOUT
+from questions.depth import OPTIMIZERS, SETTINGS
+from runs import BATCH_NORM, Run, script_layers
+
+SEEDS = 5
+SGD = OPTIMIZERS["SGD with momentum"]
+RUNS = {
+    (name, images, rate): Run(
+        script_layers(norm),
+        largest_pixel=largest,
+        **SETTINGS | SGD | {"learning_rate": rate},
+    )
+    for images, largest in {"0 to 1": 1, "0 to 255": 255}.items()
+    for rate in (0.01, 0.001, 0.0001)
+    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+}
+
+
+def report(found):
+    validation, test = tables.validation_and_test(found)
+    corner = "pixels, learning rate of SGD"
+    best = {
+        "without the layers, 0 to 255 at 0.0001 minus 0 to 1 at 0.01": (
+            (WITHOUT, "0 to 255", 0.0001),
+            (WITHOUT, "0 to 1", 0.01),
+        ),
+        "0 to 255, with the layers at 0.01 minus without them at 0.0001": (
+            (WITH, "0 to 255", 0.01),
+            (WITHOUT, "0 to 255", 0.0001),
+        ),
+    }
+    return "\n\n".join(
+        [
+            tables.grid(validation, corner),
+            tables.grid(test, corner),
+            "Test accuracy:",
+            tables.compared(test, best),
+        ]
+    )
