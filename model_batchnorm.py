@@ -3,7 +3,7 @@
 KMNIST has 70,000 grayscale images, 28 x 28 pixels, of ten cursive Japanese characters.
 
     python model_batchnorm.py                               # train for 25 epochs
-    python model_batchnorm.py --epochs 3 --compare          # with the layers, and without
+    python model_batchnorm.py --epochs 3 --compare          # then without the layers, too
     python model_batchnorm.py --epochs 3 --dataset digits   # needs no network connection
 
 The layer: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
@@ -25,7 +25,7 @@ import threading
 from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # fused_batch_norm() below needs it
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster on CPUs with AVX2 only
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster on older CPUs
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ from keras import layers
 from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
 
-VALIDATION_SPLIT = 0.2  # the share of the training images that is used for validation
+VALIDATION_SPLIT = 0.2  # share of the training images held out for validation
 
 
 def prepare(images):
@@ -47,24 +47,28 @@ def prepare(images):
 def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     """Return the network, not yet compiled.
 
-    input_shape is (height, width, channels), with at least 10 x 10 pixels. The network
-    returns num_classes probabilities for each image. batch_norm=False leaves the
-    BatchNormalization layers out. momentum, from 0 to less than 1, is the share of its
-    old value that a moving average keeps at each training step.
+    input_shape is (height, width, channels). The network returns num_classes probabilities
+    for each image. batch_norm=False leaves the BatchNormalization layers out. momentum,
+    from 0 to less than 1, is the share of its old value that a moving average keeps at
+    each training step.
     """
-    # In training, the layer normalizes each channel with the channel's mean and variance
-    # in the current batch, taken over all images and all positions in them. Then it
-    # multiplies by gamma and adds beta, two weights per channel, which are learned.
+    # In training, the layer takes each channel's mean and variance over the batch, that is,
+    # over all its images and all positions in them. It returns
+    #     gamma * (x - mean) / sqrt(variance + epsilon) + beta
+    # gamma and beta, one of each per channel, are learned; epsilon is 0.001.
     #
-    # In validation, evaluate() and predict(), it uses moving averages of those means and
-    # variances instead. So a prediction does not depend on the other images in the batch.
+    # In validation, evaluate() and predict(), it uses moving averages of the means and
+    # variances instead, so that a prediction does not depend on the other images in the
+    # batch. Keras' default momentum is 0.99. With 0.9 the averages are usable ten times
+    # sooner, here after one epoch.
     #
-    # The paper puts the layer between a convolution and its activation. Here it comes
-    # after the activation, and again after each pooling, as in MachineCurve's article.
+    # The paper puts the layer between a convolution and its activation. Here it comes after
+    # the activation, and again after each pooling, as in MachineCurve's article. Without
+    # the two after pooling it does no worse (experiments/README.md).
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)
-        layers.BatchNormalization(momentum=momentum),  # Keras' default is 0.99
+        layers.BatchNormalization(momentum=momentum),
         layers.MaxPooling2D(pool_size=2),  # (13, 13, 32)
         layers.BatchNormalization(momentum=momentum),
         layers.Conv2D(64, kernel_size=3, activation="relu"),  # (11, 11, 64)
@@ -86,13 +90,14 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     return keras.Sequential(network)
 
 
-def run(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
+def train_and_test(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
     """Build, train and test the network, with or without its BatchNormalization layers.
 
-    The images are prepared; options are those of parse_options(). Returns the model,
+    The images come from prepare(), the options from parse_options(). Returns the model,
     Keras' History of the training, and the result as a line of text.
     """
-    keras.utils.set_random_seed(options.seed)  # both networks start with equal kernels
+    # With and without, the other layers start with the same weights.
+    keras.utils.set_random_seed(options.seed)
     model = build_model(
         input_shape=x_train.shape[1:],
         num_classes=10,
@@ -110,54 +115,44 @@ def run(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
             y_train,
             batch_size=options.batch_size,
             epochs=options.epochs,
-            validation_split=VALIDATION_SPLIT,  # the last images, not trained on
+            validation_split=VALIDATION_SPLIT,  # the last 20 % of the images
             callbacks=callbacks,
-            verbose=1 if sys.stdout.isatty() else 2,  # 2: no progress bar
+            verbose=1 if sys.stdout.isatty() else 2,  # 2: one line per epoch
         )
-    stopped = " (stopped early)" if model.stop_training else ""
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    result = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}{stopped}"
-    return model, history, result
+    return model, history, f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
 
 
 def main(argv=None):
     """Run the example with these command-line options; return the exit status."""
     options = parse_options(argv)
-    try:
-        # KMNIST comes from extra_keras_datasets.kmnist.load_data().
-        dataset, ((x_train, y_train), (x_test, y_test)) = load_data_or_digits(
-            options.dataset
-        )
-    except OSError as error:
-        sys.exit(f"{error}\n--dataset digits needs no network connection.")
+    # By default this is extra_keras_datasets.kmnist.load_data(); see below.
+    dataset, ((x_train, y_train), (x_test, y_test)) = load_or_exit(options.dataset)
     x_train = prepare(x_train[: options.train_images])
     y_train = y_train[: options.train_images]
     x_test = prepare(x_test)
 
     num_training = int(len(x_train) * (1 - VALIDATION_SPLIT))  # as fit() computes it
-    if options.batch_size is None:
-        # After n steps a moving average still holds momentum**n of its initial value, and
-        # 0.9**66 is less than 0.001. So give an epoch at least 66 steps.
-        options.batch_size = min(250, max(2, num_training // 66))
+    options.batch_size = options.batch_size or default_batch_size(num_training)
     steps = math.ceil(num_training / options.batch_size)
     print(
         f"{dataset}: {num_training} training, {len(x_train) - num_training} validation"
         f" and {len(x_test)} test images\n"
         f"batch size {options.batch_size}, {steps} steps per epoch"
     )
-    if (
-        "with" in options.networks
-        and options.momentum ** (steps * options.epochs) > 1e-3
-    ):
-        print("Few steps for this momentum: validation and test may look much too bad.")
+    # What is left in the end of the moving averages' initial values:
+    left = options.momentum ** (steps * options.epochs)
+    if "with" in options.networks and left > 0.001:
+        print("Few steps for this momentum: validation and test may look far too bad.")
 
-    tf.config.experimental.enable_op_determinism()  # same seed, machine: same result
+    # The same seed gives the same result on the same machine.
+    tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(options.dtype_policy)
     histories, results = {}, {}
     with StopOnCtrlC() as ctrl_c:
         for name in options.networks:  # "with", "without" or both
             print(f"Training {name} Batch Normalization", flush=True)
-            model, histories[name], results[name] = run(
+            model, histories[name], results[name] = train_and_test(
                 x_train,
                 y_train,
                 x_test,
@@ -166,8 +161,10 @@ def main(argv=None):
                 options=options,
                 callbacks=[ctrl_c],
             )
-            if dataset != (options.dataset or "kmnist"):
+            if dataset == "digits":
                 results[name] += " (digits, not KMNIST)"
+            if ctrl_c.pressed:
+                results[name] += " (stopped by Ctrl-C)"
             print(results[name], flush=True)
             if options.save and name == options.networks[0]:
                 model.save(options.save)
@@ -179,10 +176,20 @@ def main(argv=None):
                 print(f"{name:7} {result}")
         if options.plot:
             plot(histories).savefig(options.plot)
-    return 130 if ctrl_c.pressed else 0
+    return 130 if ctrl_c.pressed else 0  # 130 is the convention for Ctrl-C
 
 
-# The example ends here. Below: the data, a faster kernel, Ctrl-C, the plot, the options.
+# The example ends here. Below: the batch size, the data, a faster kernel, Ctrl-C, the plot
+# and the options.
+
+
+def default_batch_size(num_training):
+    """Return 250, or less so that an epoch has 66 steps or more, but at least 2.
+
+    0.9 ** 66 is less than 0.001. So the moving averages are usable after one epoch.
+    """
+    return min(250, max(2, num_training // 66))
+
 
 SHA256 = {  # of the published files
     "train_imgs": "11d69e17c8fd294905864aef177fd10c2185e5a3655f4da03d72ea5a64c17a72",
@@ -195,16 +202,16 @@ ALL_SHA256 = "a91c75e8e73cbfd2af973873c28f72e2399e30a68d26ab4ea0dc4196b40df8bf"
 TIMEOUT = 15  # seconds without an answer
 
 
-def load_data_or_digits(dataset=None):
+def load_or_exit(dataset=None):
     """Return the name of a data set, and what load_data() returns for it.
 
     Without a name it is "kmnist", or "digits" if KMNIST cannot be loaded.
     """
-    if dataset:
-        return dataset, load_data(dataset)
     try:
-        return "kmnist", load_data("kmnist")
+        return dataset or "kmnist", load_data(dataset or "kmnist")
     except OSError as error:
+        if dataset:
+            sys.exit(f"{error}\n--dataset digits needs no network connection.")
         print(f"{error}\nTraining on handwritten digits instead.", file=sys.stderr)
         return "digits", load_data("digits")
 
@@ -225,10 +232,9 @@ def load_kmnist():
     try:
         return kmnist.load_data()
     except (OSError, ValueError) as error:  # ValueError: a wrong checksum
-        host_error = f"KMNIST's host: {type(error).__name__}: {error}"
+        print(f"KMNIST's host: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
         kmnist.get_file = get_file
-    print(host_error, file=sys.stderr)
     try:
         return load_openml()
     except Exception as error:  # scikit-learn's client raises many kinds
@@ -247,8 +253,10 @@ def fetch(name, origin):
             progressbar=importlib.util.find_spec("tqdm") is not None,
         ),
     )
-    with contextlib.suppress(OSError):  # it is another user's
-        os.chmod(path, 0o644)  # pooch lets only its owner read it
+    with contextlib.suppress(OSError):  # the file is another user's
+        os.chmod(
+            path, os.stat(path).st_mode | 0o444
+        )  # pooch lets only its owner read it
     return path
 
 
@@ -294,10 +302,10 @@ def load_digits():
 def fused_batch_norm(model):
     """Train a model's BatchNormalization layers with TensorFlow's fused kernel.
 
-    The kernel is one operation where Keras has several. It computes the same, rounded
-    differently. Only layers with Keras' defaults but for momentum and epsilon use it, and
-    only those of the model itself, not those of models in it. All others, and all layers
-    afterwards, are Keras' own. Call fit() inside the with block.
+    The kernel is one operation where Keras has several. It computes the same, but rounds
+    differently. Only layers with Keras' defaults for everything except momentum and epsilon
+    use it, and only the model's own, not those of models inside it. Use a new with block
+    after each compile(), around the first fit(), because Keras keeps what fit() traces.
     """
     fused = [layer for layer in model.layers if can_be_fused(layer)]
     for layer in fused:
@@ -446,7 +454,7 @@ def parse_options(argv):
         "--save",
         type=file(".keras"),
         metavar="FILE",
-        help="save the trained network as a .keras file",
+        help="save the trained network, with --compare the first, as a .keras file",
     )
     parser.add_argument(
         "--plot",

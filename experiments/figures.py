@@ -29,7 +29,7 @@ def dots(axes, series, xlabel):
     networks = list(data["network"].unique())
     axis = {"data": data, "x": xlabel, "y": series.name, "hue": "network", "ax": axes}
     palette = [COLORS[name] for name in networks]
-    seaborn.stripplot(
+    seaborn.swarmplot(
         **axis, dodge=True, palette=palette, size=4, alpha=0.7, legend=False
     )
     seaborn.pointplot(

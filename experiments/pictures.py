@@ -1,15 +1,15 @@
-"""Draw the README's pictures that are not a question's answer.
+"""Draw the README's pictures that show no measurement.
 
     python experiments/pictures.py
 
-kmnist.png: ten images of each class. axes.png: what one mean is taken over.
+kmnist.png: ten images of each class. axes.png: the values that share one mean.
 """
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import runs
-from run import HERE
+from runs import HERE
 
 CLASSES = "o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"
 ATTRIBUTION = (
@@ -36,7 +36,7 @@ def samples():
 
 
 def mean_axes():
-    """Draw what BatchNormalization takes one mean over, after Conv2D and after Dense."""
+    """Draw the values that share one mean, after Conv2D and after Dense."""
     figure = Figure(figsize=(9, 3.6))
     convolution = figure.add_axes([0.01, 0.02, 0.66, 0.8])
     for image in range(3):

@@ -242,12 +242,12 @@ def find(lines, run, seed, measurement=None):
     """Return the line that answers for a run, or None; its history is cut to the run's.
 
     A longer run of the same settings has the same first epochs, unless the learning rate
-    depends on the number of epochs. Of several lines the last one counts.
+    depends on the number of epochs. Of several lines the first one counts.
     """
     longer_is_fine = not run.cosine_decay and not (
         measurement and measurement.at_the_end
     )
-    for line in reversed(lines):
+    for line in lines:
         made = line["run"]
         if (
             line["seed"] == seed

@@ -2,16 +2,18 @@
 
     python experiments/speed.py
 
-The ways to train alternate in one process, an epoch each, validation included, so that all
-see the same machine; the first epoch of each, which traces its graph, does not count. Peak
-memory is that of a process of its own for each way. The images are noise: speed does not
-depend on what they show. Every single time goes into speed.json, under the machine that it
-was measured on. README.md gets the CPU time: the best, as what else the machine does only
-ever adds to it, and the median. Wall times are not shown: they jump with what else it does.
+Within a table, the ways to train alternate in one process, an epoch each, validation
+included, so that all of them meet the same machine. The first epoch of each, which traces
+its graph, does not count. The images are noise: speed does not depend on what they show.
+TensorFlow's oneDNN can only be chosen when a process starts, so the processes with it and
+without it alternate. Every single time goes into speed.json, under the machine that it was
+measured on. README.md gets the CPU time: the best, because whatever else the machine does
+can only add to it, and the median.
 """
 
 import contextlib
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -27,64 +29,50 @@ import tables
 from runs import Run, keras, model_batchnorm, script_layers, tf
 
 EPOCHS = 5
-WAYS = {
-    "Keras' own code": Run(),
-    "fused kernel": Run(),
-    "Keras' own code, mixed_bfloat16": Run(dtype_policy="mixed_bfloat16"),
-    "fused kernel, mixed_bfloat16": Run(dtype_policy="mixed_bfloat16"),
-}
-if "avx512_bf16" not in runs.machine():  # without arithmetic for it, it takes minutes
-    WAYS = {name: way for name, way in WAYS.items() if "bfloat16" not in name}
+ROUNDS = 2  # of processes
+IMAGES = 10_000
+STOCK, FUSED = "Keras' own code", "fused kernel"
+WAYS = {STOCK: Run(), FUSED: Run()}
+if "avx512_bf16" in runs.machine():  # other processors take minutes for it
+    bfloat16 = Run(dtype_policy="mixed_bfloat16")
+    WAYS |= {f"{name}, mixed_bfloat16": bfloat16 for name in (STOCK, FUSED)}
 PLACES = {
     "no layers": Run(script_layers(norm=None)),
-    "fused kernel, three layers after ReLU": Run(script_layers(after_pooling=False)),
-    "fused kernel, three layers before ReLU": Run(
+    f"{FUSED}, three layers after ReLU": Run(script_layers(after_pooling=False)),
+    f"{FUSED}, three layers before ReLU": Run(
         script_layers(before_relu=True, after_pooling=False)
     ),
-    "fused kernel, five layers, as in the script": Run(),
-}
-IMAGES = 10_000
-SUMMARIES = {
-    "CPU time, best": ("CPU", min),
-    "CPU time, median": ("CPU", statistics.median),
+    f"{FUSED}, five layers, as in the script": Run(),
 }
 COMPARISONS = {"an epoch of 10,000 images": WAYS, "the same, layers": PLACES}
+ONEDNN = {"with oneDNN": "1", "without oneDNN": "0"}
 
 
 class Way:
     """A network, and whether it trains with the fused kernel."""
 
     def __init__(self, name, settings):
-        self.settings, self.fused = settings, name.startswith("fused kernel")
-        self.model = None
+        self.fused = name.startswith(FUSED)
+        keras.utils.set_random_seed(1)
+        self.model = runs.build(settings)
+        self.model.compile(
+            "adam", "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
 
     def epoch(self, x, y):
         """Train for an epoch; return its CPU and wall time in seconds."""
-        if self.model is None:
-            keras.utils.set_random_seed(1)
-            self.model = runs.build(self.settings)
-            self.model.compile(
-                "adam", "sparse_categorical_crossentropy", metrics=["accuracy"]
-            )
-        kernel = (
-            model_batchnorm.fused_batch_norm if self.fused else contextlib.nullcontext
-        )
+        fused = model_batchnorm.fused_batch_norm(self.model)
         cpu, wall = time.process_time(), time.perf_counter()
-        with kernel(self.model):
+        with fused if self.fused else contextlib.nullcontext():
             self.model.fit(x, y, batch_size=250, validation_split=0.2, verbose=0)
         return {"CPU": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
 
-def noise(number):
-    """Return random images, prepared for the network, and labels."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (number, 28, 28), "uint8")
-    return model_batchnorm.prepare(images), rng.integers(0, 10, number)
-
-
 def seconds(named):
     """Return for each way the times of its epochs."""
-    x, y = noise(IMAGES)
+    rng = np.random.default_rng(0)
+    x = model_batchnorm.prepare(rng.integers(0, 256, (IMAGES, 28, 28), "uint8"))
+    y = rng.integers(0, 10, IMAGES)
     ways = {name: Way(name, settings) for name, settings in named.items()}
     for way in ways.values():
         way.epoch(x, y)  # traces its graph
@@ -95,20 +83,62 @@ def seconds(named):
     return measured
 
 
-def peak_memory(name):
-    """Return the peak memory, in GB, of a process that trains one of WAYS for an epoch."""
-    command = [sys.executable, __file__, name]
-    output = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
-    return float(output.stdout.split()[-1])
+def in_a_process(what, **environment):
+    """Return what the function of this name in PROCESSES returns in a new process."""
+    output = subprocess.run(
+        [sys.executable, __file__, what],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        env=os.environ | environment,
+    ).stdout
+    return json.loads(output.splitlines()[-1])
 
 
-def print_peak_memory(name):
-    """Train for an epoch on 60,000 images and print this process' peak memory in GB."""
+def with_and_without_onednn():
+    """Return the times of the kernel and of no layers, with oneDNN and without it."""
+    measured = {}
+    for _ in range(ROUNDS):
+        for name, setting in ONEDNN.items():
+            times = in_a_process("epochs", TF_ENABLE_ONEDNN_OPTS=setting)
+            for way, epochs in times.items():
+                measured.setdefault(f"{way}, {name}", []).extend(epochs)
+    return measured
+
+
+def epochs():
+    return seconds({FUSED: Run(), "no layers": PLACES["no layers"]})
+
+
+def script():
+    """Run the script for an epoch; return this process' peak memory in GB."""
+    model_batchnorm.main(["--epochs", "1"])
+    return peak_memory()
+
+
+def straightforward():
+    """Do the same without anything of the script's; return the peak memory in GB."""
+    from extra_keras_datasets import kmnist
+
+    (x_train, y_train), (x_test, y_test) = kmnist.load_data()
+    x_train = x_train.reshape(-1, 28, 28, 1).astype("float32") / 255
+    x_test = x_test.reshape(-1, 28, 28, 1).astype("float32") / 255
+    model = model_batchnorm.build_model((28, 28, 1), 10)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x_train, y_train, batch_size=250, epochs=1, validation_split=0.2)
+    model.evaluate(x_test, y_test)
+    return peak_memory()
+
+
+def peak_memory():
+    """Return the peak memory of this process in GB."""
     import resource  # not on Windows
 
-    Way(name, WAYS[name]).epoch(*noise(60_000))
     unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+PROCESSES = {"epochs": epochs, "script": script, "straightforward": straightforward}
 
 
 def report(machines):
@@ -123,20 +153,19 @@ def report_machine(measured):
     """Return the tables of what was measured on one machine, as Markdown."""
     parts = []
     for comparison, ways in measured["seconds"].items():
+        cpu = {name: [epoch["CPU"] for epoch in times] for name, times in ways.items()}
         summaries = pd.DataFrame(
             {
-                heading: {
-                    name: summary(epoch[kind] for epoch in epochs)
-                    for name, epochs in ways.items()
-                }
-                for heading, (kind, summary) in SUMMARIES.items()
+                "CPU time, best": {name: min(times) for name, times in cpu.items()},
+                "CPU time, median": {
+                    name: statistics.median(times) for name, times in cpu.items()
+                },
             }
         )
         cells = summaries.apply(
             lambda column: [f"{s:.2f} s ({s / column.iloc[0]:.2f})" for s in column]
         )
-        cells.index.name = comparison
-        parts.append(tables.markdown(cells))
+        parts.append(tables.markdown(cells, comparison))
     memory = [f"- {name}: {gb:.2f} GB" for name, gb in measured["peak memory"].items()]
     parts.append("Peak memory, 60,000 images:\n\n" + "\n".join(memory))
     parts.append(measured["versions"])
@@ -148,8 +177,12 @@ def main():
         "versions": f"{platform.system()}, Python {platform.python_version()},"
         f" TensorFlow {tf.__version__}, Keras {keras.__version__}",
         # First: on Linux a process' peak is at least what its parent uses at its start.
-        "peak memory": {name: peak_memory(name) for name in WAYS},
-        "seconds": {name: seconds(ways) for name, ways in COMPARISONS.items()},
+        "peak memory": {
+            "the script": in_a_process("script"),
+            "a straightforward script": in_a_process("straightforward"),
+        },
+        "seconds": {name: seconds(ways) for name, ways in COMPARISONS.items()}
+        | {"the same, TensorFlow": with_and_without_onednn()},
     }
     file = run.HERE / "speed.json"
     machines = json.loads(file.read_text("utf-8")) if file.exists() else {}
@@ -163,6 +196,6 @@ def main():
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        print_peak_memory(sys.argv[1])
+        print(json.dumps(PROCESSES[sys.argv[1]]()))
     else:
         main()

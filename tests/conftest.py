@@ -18,8 +18,6 @@ os.environ["KERAS_HOME"] = HOME.name
 
 import keras
 
-import model_batchnorm
-
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path, tmp_path_factory):
@@ -28,27 +26,20 @@ def isolated(monkeypatch, tmp_path, tmp_path_factory):
     What is set here is what a process that the test starts will see, too.
     """
     caches = tmp_path_factory.mktemp("caches")
-    (caches / "tmp").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_HOME", str(caches / "keras"))
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(caches / "scikit_learn"))
-    monkeypatch.setenv("TMPDIR", str(caches / "tmp"))
-    monkeypatch.setattr(tempfile, "tempdir", str(caches / "tmp"))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
     monkeypatch.setenv("no_proxy", "")
     # The opener keeps the proxies and certificates of when it was made.
     monkeypatch.setattr(urllib.request, "_opener", None)
-    # A hash that no file has: a real KMNIST could not be taken for the tests' own.
-    no_hashes = dict.fromkeys(model_batchnorm.SHA256, "0" * 64)
-    monkeypatch.setattr(model_batchnorm, "SHA256", no_hashes)
-
-
-@pytest.fixture(autouse=True)
-def keras_settings_restored():
-    policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
-    floatx = keras.config.floatx()
+    policy = keras.config.dtype_policy()
     yield
-    keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
-    keras.config.set_image_data_format(data_format)
+
+
+def norms(model):
+    """Return a model's BatchNormalization layers."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in model.layers if isinstance(layer, kind)]

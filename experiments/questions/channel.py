@@ -68,15 +68,19 @@ def report(found):
 def draw(found):
     (lines,) = found.values()
     result = Channel.of(lines[1])
-    figure, row = figures.new(columns=3, size=(9, 2.8), sharey=True)
-    titles = {
-        "before": "before the layer",
-        "normalized": "mean 0, variance 1",
-        "after": "times gamma, plus beta",
+    figure, rows = figures.new(rows=2, size=(7, 4), sharex=True, sharey=True)
+    variance = result["variance"]
+    normalized = variance / (variance + 0.001)  # Keras' epsilon
+    means = {"before": result["mean"], "after": result["beta"]}
+    spreads = {
+        "before": variance**0.5,
+        "after": abs(result["gamma"]) * normalized**0.5,
     }
-    for axes, (name, title) in zip(row, titles.items()):
+    for axes, name in zip(rows, means):
         counts, edges = result[name]["counts"], result[name]["edges"]
         axes.stairs(counts, edges, fill=True, color=figures.COLORS[figures.WITH])
-        axes.set(title=title, yscale="log", xlabel="value")
-    row[0].set_ylabel("how many")
+        title = f"mean {means[name]:.2f}, standard deviation {spreads[name]:.2f}"
+        axes.axvline(means[name], color="black", linestyle="--")
+        axes.set(title=f"{name} the layer: {title}", yscale="log", ylabel="how many")
+    rows[1].set_xlabel("value")
     return figure

@@ -1,4 +1,4 @@
-"""Where does it decide? Depth"""
+"""Does it decide in deep networks?"""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Fine-tuning under another domain: what should the layers do?"""
+"""Fine-tuning on other data: what should the layers do?"""
 
 import keras
 
@@ -50,8 +50,6 @@ RECIPES = {
     LAST_LAYER: freeze_the_body,
     AVERAGES_MOVE: freeze_all_but_the_averages,
 }
-KMNIST_AFTER = "after, with the old last layer"
-DIGITS = "digits test accuracy"
 
 
 class FineTuning(runs.Measurement):

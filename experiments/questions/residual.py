@@ -1,4 +1,4 @@
-"""Where does it decide? Depth with residual connections"""
+"""And in deep networks with residual connections?"""
 
 from figures import GLOROT, HE, WITH
 from questions import depth

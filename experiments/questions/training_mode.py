@@ -15,7 +15,7 @@ KINDS = {
     "250": "shuffled batches of 250",
     "8": "shuffled batches of 8",
     "sorted": "batches of 250 sorted by class",
-    "1": "one by one",
+    "1": "one image at a time",
 }
 
 
