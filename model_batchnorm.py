@@ -63,8 +63,8 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     # sooner, here after one epoch.
     #
     # The paper puts the layer between a convolution and its activation. Here it comes after
-    # the activation, and again after each pooling, as in MachineCurve's article. Without
-    # the two after pooling it does no worse (experiments/README.md).
+    # the activation, and again after each pooling, as in MachineCurve's article. The two
+    # after pooling can be left out (experiments/README.md).
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)
@@ -109,7 +109,7 @@ def train_and_test(x_train, y_train, x_test, y_test, *, batch_norm, options, cal
         loss="sparse_categorical_crossentropy",  # the labels are integers
         metrics=["accuracy"],
     )
-    with fused_batch_norm(model):  # faster on a CPU; see below
+    with fused_batch_norm(model):  # the same layers, faster on a CPU; see below
         history = model.fit(
             x_train,
             y_train,
@@ -254,9 +254,8 @@ def fetch(name, origin):
         ),
     )
     with contextlib.suppress(OSError):  # the file is another user's
-        os.chmod(
-            path, os.stat(path).st_mode | 0o444
-        )  # pooch lets only its owner read it
+        # pooch lets only the owner of a file read it.
+        os.chmod(path, os.stat(path).st_mode | 0o444)
     return path
 
 
@@ -425,7 +424,7 @@ def parse_options(argv):
     )
     parser.add_argument(
         "--learning-rate",
-        type=number(float, 1e-9),
+        type=number(float, 1e-9, 1e9),
         default=0.001,
         metavar="RATE",
         help="set the learning rate of Adam, the optimizer (default: %(default)s)",

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "model_batchnorm.py"
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
+# Where the user has the published files, if anywhere.
+USERS_KERAS_HOME = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser().resolve()
+
 # Keras reads this folder's name, and its keras.json, once: when it is imported.
 HOME = tempfile.TemporaryDirectory(prefix="keras_home")  # removed in the end
 os.environ["KERAS_HOME"] = HOME.name

@@ -42,9 +42,9 @@ def test_the_model_is_the_scripts():
 
 def test_the_layer_in_numpy_computes_what_keras_does(tmp_path):
     variables = run("class BatchNorm", tmp_path)  # it compares the outputs itself
-    mine, kerass = variables["numpys"], variables["kerass"]
-    np.testing.assert_allclose(mine.moving_mean, kerass.moving_mean)
-    np.testing.assert_allclose(mine.moving_variance, kerass.moving_variance)
+    ours, theirs = variables["ours"], variables["theirs"]
+    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean)
+    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance)
 
 
 def test_the_example_by_hand_is_what_keras_computes():

@@ -248,7 +248,7 @@ def stopped(request, tmp_path_factory):
     pty = pytest.importorskip("pty")  # Windows has none
     folder = tmp_path_factory.mktemp("stopped")
     options = (
-        "--dataset digits --train-images 300 --batch-size 2"  # 120 steps per epoch
+        "--dataset digits --train-images 700 --batch-size 2"  # 280 steps per epoch
     )
     files = "--save model.keras --plot curves.png"
     command = [sys.executable, SCRIPT, "--compare", *options.split(), *files.split()]
@@ -278,7 +278,7 @@ def test_ctrl_c_ends_with_a_result_that_says_so_and_status_130(stopped):
 def test_ctrl_c_does_not_wait_for_the_end_of_the_epoch(stopped):
     epoch, _, _, folder = stopped
     model = keras.saving.load_model(folder / "model.keras")
-    assert 120 * (epoch - 1) < model.optimizer.iterations < 120 * epoch
+    assert 280 * (epoch - 1) < model.optimizer.iterations < 280 * epoch
 
 
 def test_ctrl_c_skips_the_second_network(stopped):
