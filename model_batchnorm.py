@@ -96,7 +96,7 @@ def train_and_test(x_train, y_train, x_test, y_test, *, batch_norm, options, cal
     The images come from prepare(), the options from parse_options(). Returns the model,
     Keras' History of the training, and the result as a line of text.
     """
-    # With and without, the other layers start with the same weights.
+    # With or without BatchNormalization, the other layers start with the same weights.
     keras.utils.set_random_seed(options.seed)
     model = build_model(
         input_shape=x_train.shape[1:],
@@ -140,10 +140,12 @@ def main(argv=None):
         f" and {len(x_test)} test images\n"
         f"batch size {options.batch_size}, {steps} steps per epoch"
     )
-    # What is left in the end of the moving averages' initial values:
+    # The share of the moving averages' initial values that is left at the end:
     left = options.momentum ** (steps * options.epochs)
     if "with" in options.networks and left > 0.001:
-        print("Few steps for this momentum: validation and test may look far too bad.")
+        print(
+            "Too few steps for this momentum: validation and test accuracy may be far too low."
+        )
 
     # The same seed gives the same result on the same machine.
     tf.config.experimental.enable_op_determinism()
@@ -184,9 +186,9 @@ def main(argv=None):
 
 
 def default_batch_size(num_training):
-    """Return 250, or less so that an epoch has 66 steps or more, but at least 2.
+    """Return 250, or fewer if an epoch would have fewer than 66 steps, but at least 2.
 
-    0.9 ** 66 is less than 0.001. So the moving averages are usable after one epoch.
+    0.9 ** 66 is less than 0.001, so with 66 steps the averages are usable after one epoch.
     """
     return min(250, max(2, num_training // 66))
 
@@ -335,7 +337,7 @@ def fused_call(layer, inputs, training=None, mask=None):
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         inputs, layer.gamma, layer.beta, epsilon=layer.epsilon
     )
-    # The kernel divides the variance by n - 1, Keras by n, the number of values.
+    # The kernel's variance has n - 1 in its denominator, Keras' has n, the number of values.
     n = tf.cast(tf.size(inputs) / tf.size(mean), "float32")
     variance *= (n - 1) / n
     for average, batch in (
@@ -420,7 +422,7 @@ def parse_options(argv):
         type=number(int, 2),
         metavar="N",
         help="use N images in each training step (default: 250, or fewer if an epoch"
-        " would have less than 66 steps)",
+        " would have fewer than 66 steps)",
     )
     parser.add_argument(
         "--learning-rate",
@@ -453,7 +455,7 @@ def parse_options(argv):
         "--save",
         type=file(".keras"),
         metavar="FILE",
-        help="save the trained network, with --compare the first, as a .keras file",
+        help="save the trained network (with --compare, the first) as a .keras file",
     )
     parser.add_argument(
         "--plot",
@@ -495,7 +497,7 @@ def number(kind, low, high=math.inf):
 
 
 def file(*suffixes):
-    """Return a type for argparse: a file with one of the suffixes that can be written."""
+    """Return a type for argparse: a writable file with one of these suffixes."""
 
     def file(text):
         path = Path(text)

@@ -5,8 +5,8 @@ from matplotlib.figure import Figure
 
 WITH, WITHOUT = "with Batch Normalization", "without"
 # Also without the layers, but with the initialization named.
-GLOROT, HE = "without, Keras' initialization", "without, He's initialization"
-BOTH = "with Batch Normalization and He's initialization"
+GLOROT, HE = "without, Keras' initialization", "without, He initialization"
+BOTH = "with Batch Normalization and He initialization"
 CHANCE = 0.1  # ten balanced classes
 
 COLORS = {WITH: "C0", WITHOUT: "C1", GLOROT: "C1", HE: "C2", BOTH: "C4"}

@@ -1,4 +1,4 @@
-"""Does it decide in deep networks?"""
+"""Is it decisive in deep networks?"""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Each at its best: a higher learning rate, and its decay?"""
+"""And with each at its best, a higher learning rate that decays?"""
 
 import tables
 from figures import WITH, WITHOUT

@@ -1,4 +1,4 @@
-"""At 40 convolutions: a longer training, and He's initialization with the layers?"""
+"""At 40 convolutions: a longer training, and He initialization with the layers?"""
 
 import tables
 from figures import BOTH, HE, WITH

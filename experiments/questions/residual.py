@@ -1,4 +1,4 @@
-"""And in deep networks with residual connections?"""
+"""Is it decisive with residual connections?"""
 
 from figures import GLOROT, HE, WITH
 from questions import depth
