@@ -234,7 +234,8 @@ def load_kmnist():
     try:
         return kmnist.load_data()
     except (OSError, ValueError) as error:  # ValueError: a wrong checksum
-        print(f"KMNIST's host: {type(error).__name__}: {error}", file=sys.stderr)
+        reason = f"KMNIST's host: {type(error).__name__}: {error}"
+        print(f"{reason}\nTrying OpenML.", file=sys.stderr)
     finally:
         kmnist.get_file = get_file
     try:
@@ -509,7 +510,7 @@ def file(*suffixes):
             path if path.exists() else path.parent, os.W_OK
         ):
             raise argparse.ArgumentTypeError(f"{text} cannot be written")
-        return text
+        return str(path)
 
     return file
 

@@ -7,6 +7,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import model_batchnorm
 import run
@@ -44,6 +45,14 @@ MEASUREMENTS = [
     training_mode.TrainingMode,
     weight_decay.KernelNorms,
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Without graphs: tracing them takes longer than these small trainings."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
