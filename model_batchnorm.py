@@ -93,7 +93,7 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
 def train_and_test(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
     """Build, train and test the network, with or without its BatchNormalization layers.
 
-    The images come from prepare(), the options from parse_options(). Returns the model,
+    The images come from prepare(), the options from main(). Returns the model,
     Keras' History of the training, and the result as a line of text.
     """
     # With or without BatchNormalization, the other layers start with the same weights.
@@ -234,7 +234,7 @@ def load_kmnist():
     try:
         return kmnist.load_data()
     except (OSError, ValueError) as error:  # ValueError: a wrong checksum
-        reason = f"KMNIST's host: {type(error).__name__}: {error}"
+        reason = f"KMNIST: {type(error).__name__}: {error}"
         print(f"{reason}\nTrying OpenML.", file=sys.stderr)
     finally:
         kmnist.get_file = get_file

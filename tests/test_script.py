@@ -133,7 +133,7 @@ def test_without_the_layers_there_is_no_warning_about_the_momentum(without):
 
 def test_too_few_steps_for_the_momentum_give_a_warning(compared):
     lines, _, _ = compared
-    assert lines[2].startswith("Few steps for this momentum: ")
+    assert lines[2].startswith("Too few steps for this momentum: ")
 
 
 def test_the_same_seed_gives_the_same_result(without):
