@@ -207,7 +207,8 @@ TIMEOUT = 15  # seconds without an answer
 def load_or_exit(dataset=None):
     """Return the name of a data set, and what load_data() returns for it.
 
-    Without a name it is "kmnist", or "digits" if KMNIST cannot be loaded.
+    Without a name it is "kmnist", or "digits" if KMNIST cannot be loaded. Exits with a
+    message if KMNIST was asked for by name and cannot be loaded.
     """
     try:
         return dataset or "kmnist", load_data(dataset or "kmnist")

@@ -73,8 +73,8 @@ def make_runs(questions, file):
         for number, run in enumerate(question.runs.values())
         for seed in question.seeds
     ]
+    lines = runs.read(file)
     for seed, _, _, run, question in sorted(wanted, key=lambda entry: entry[:3]):
-        lines = runs.read(file)
         if runs.find(lines, run, seed, question.measurement):
             continue
         measurements = {
@@ -83,6 +83,7 @@ def make_runs(questions, file):
             if other.measurement and run in other.runs.values()
         }
         runs.write(file, run, seed, measurements)
+        lines = runs.read(file)
         print(f"{question.name}: a run with seed {seed} is made", flush=True)
 
 

@@ -1,26 +1,20 @@
 """What does weight decay do to it?"""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 
 import runs
 import tables
 from figures import WITH, WITHOUT
-from runs import BATCH_NORM, Run, script_layers
+from questions import sgd_learning_rates
 
 SEEDS = 5
 RUNS = {
-    (name, decay): Run(
-        script_layers(norm),
-        train_images=10_000,
-        optimizer="SGD",
-        learning_rate=0.1,
-        weight_decay=decay,
-        batch_size=100,
-        epochs=5,
-    )
+    (name, decay): replace(sgd_learning_rates.RUNS[name, 0.1], weight_decay=decay)
     for decay in (0.0, 0.003, 0.03)
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name in (WITH, WITHOUT)
 }
 
 
