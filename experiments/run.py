@@ -1,7 +1,8 @@
 """Answer the questions of experiments/README.md: make the runs, write tables and figures.
 
-    python experiments/run.py             # all questions
-    python experiments/run.py dropout     # one, by its file in questions/
+    python experiments/run.py                # all questions
+    python experiments/run.py dropout        # one, by its file in questions/
+    python experiments/run.py dropout --try  # in a minute, on handwritten digits
 
 Every finished run is a line of results.jsonl, and is not made again. So an interrupted
 command goes on where it stopped.
@@ -11,32 +12,32 @@ import argparse
 import dataclasses
 import importlib
 import sys
+import tempfile
 from pathlib import Path
 
 import runs
-from runs import HERE, RESULTS, model_batchnorm
+from runs import HERE, RESULTS
 
 NAMES = sorted(file.stem for file in (HERE / "questions").glob("[!_]*.py"))
 END = "<!-- end -->"
 
 
 class Question:
-    """A file of questions/, with other data, fewer epochs or fewer seeds if asked for."""
+    """A file of questions/, or a small version of it to try."""
 
-    def __init__(self, name, dataset=None, epochs=None, seeds=None):
+    def __init__(self, name, small=False):
         self.name = name
         self.module = importlib.import_module(f"questions.{name}")
         self.heading = self.module.__doc__.partition("\n")[0]
         self.measurement = getattr(self.module, "MEASUREMENT", None)
-        self.seeds = range(1, 1 + min(self.module.SEEDS, seeds or self.module.SEEDS))
-        self.runs = {
-            label: dataclasses.replace(
-                run,
-                dataset=dataset or run.dataset,
-                epochs=min(run.epochs, epochs or run.epochs),
-            )
-            for label, run in self.module.RUNS.items()
-        }
+        self.seeds = range(1, self.module.SEEDS + 1)
+        self.runs = self.module.RUNS
+        if small:
+            self.seeds = self.seeds[:2]
+            self.runs = {
+                label: dataclasses.replace(run, dataset="digits", epochs=1)
+                for label, run in self.runs.items()
+            }
 
     def find(self, lines):
         """Return the lines that answer it, {label: {seed: line}}.
@@ -63,24 +64,39 @@ class Question:
         return self.module.report(found) if all(found.values()) else None
 
 
+def answer(questions, folder):
+    """Make the runs that are missing, then write the tables and figures into a folder."""
+    try:
+        make_runs(questions, folder / RESULTS)
+    finally:  # of what is made, also after Ctrl-C
+        lines = runs.read(folder / RESULTS)
+        for question in questions:
+            write_report(question, lines, folder)
+
+
 def make_runs(questions, file):
     """Make the runs that are missing in a file of results."""
+    wanted = [
+        (seed, run, question)
+        for question in questions
+        for seed in question.seeds
+        for run in question.runs.values()
+    ]
     # The first seeds come first: an early end leaves an answer, from fewer seeds. The
     # longest runs come first: they answer for the shorter ones.
-    wanted = [
-        (seed, -run.epochs, number, run, question)
-        for question in questions
-        for number, run in enumerate(question.runs.values())
-        for seed in question.seeds
-    ]
+    wanted.sort(key=lambda entry: (entry[0], -entry[1].epochs))
     lines = runs.read(file)
-    for seed, _, _, run, question in sorted(wanted, key=lambda entry: entry[:3]):
+    for seed, run, question in wanted:
         if runs.find(lines, run, seed, question.measurement):
             continue
         measurements = {
             other.measurement
             for other in questions
-            if other.measurement and run in other.runs.values()
+            if other.measurement
+            and any(
+                runs.answers(run, asked, other.measurement)
+                for asked in other.runs.values()
+            )
         }
         runs.write(file, run, seed, measurements)
         lines = runs.read(file)
@@ -89,12 +105,12 @@ def make_runs(questions, file):
 
 def write_report(question, lines, folder):
     """Write a question's tables into the folder's README.md, and its figure beside it."""
-    readme = folder / "README.md"
-    text = readme.read_text("utf-8") if readme.exists() else ""
     report = question.report(lines)
     if report is None:
         print(f"Not all of its runs are made yet: {question.heading}")
         return
+    readme = folder / "README.md"
+    text = readme.read_text("utf-8") if readme.exists() else ""
     if start(question.name) not in text:
         text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
     readme.write_text(fill(text, question.name, report), "utf-8", newline="\n")
@@ -115,7 +131,7 @@ def fill(text, name, markdown):
     return f"{before}{begin}{markdown}\n{end}{after}"
 
 
-def main(argv=None):
+def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "questions",
@@ -124,59 +140,27 @@ def main(argv=None):
         help=f"default: all of {', '.join(NAMES)}",
     )
     parser.add_argument(
-        "--dataset", choices=["kmnist", "digits"], help="train on other data"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=model_batchnorm.number(int, 1),
-        metavar="N",
-        help="train for at most N epochs",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=model_batchnorm.number(int, 1),
-        metavar="N",
-        help="use at most N seeds",
-    )
-    parser.add_argument(
-        "--report-only",
+        "--try",
+        dest="small",
         action="store_true",
-        help="make no runs; write the tables and figures of those that are made",
+        help="train for one epoch on handwritten digits, with two seeds, and write tables"
+        " and figures into a temporary folder",
     )
-    parser.add_argument(
-        "--folder",
-        type=Path,
-        default=HERE,
-        help="of results, tables and figures (default: that of this script)",
-    )
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     for name in options.questions:
         if name not in NAMES:
             parser.error(f"there is no question {name!r}, only {', '.join(NAMES)}")
-    changed = options.dataset or options.epochs or options.seeds
-    if changed and options.folder.resolve() == HERE:
-        parser.error("--dataset, --epochs and --seeds need another --folder")
-    questions = [
-        Question(name, options.dataset, options.epochs, options.seeds)
-        for name in options.questions or NAMES
-    ]
-    options.folder.mkdir(parents=True, exist_ok=True)
-    file = options.folder / RESULTS
-    status = 0
+    questions = [Question(name, options.small) for name in options.questions or NAMES]
+    folder = Path(tempfile.mkdtemp()) if options.small else HERE
     try:
-        if not options.report_only:
-            make_runs(questions, file)
+        answer(questions, folder)
     except OSError as error:
-        sys.exit(f"{error}\nWithout a network: --dataset digits --folder FOLDER")
+        sys.exit(f"{error}\nTo try it without a network: --try")
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
-        status = 130
-    lines = runs.read(file)
-    for question in questions:
-        write_report(question, lines, options.folder)
-    print(f"Tables and figures are in {options.folder}")
-    return status
+        sys.exit(130)
+    print(f"Tables and figures are in {folder}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -238,30 +239,29 @@ def read(file):
     return [line | {"run": Run(**line["run"])} for line in lines]
 
 
-def find(lines, run, seed, measurement=None):
-    """Return the line that answers for a run, or None; its history is cut to the run's.
+def answers(made, asked, measurement=None):
+    """Return whether a run answers for another one, and for what is measured in it.
 
-    A longer run of the same settings has the same first epochs, unless the learning rate
-    depends on the number of epochs. Of several lines the first one counts.
+    A longer run of the same settings has the same first epochs, unless its learning rate
+    depends on the number of epochs.
     """
-    longer_is_fine = not run.cosine_decay and not (
-        measurement and measurement.at_the_end
-    )
+    if made.epochs > asked.epochs:
+        if asked.cosine_decay or (measurement and measurement.at_the_end):
+            return False
+        made = dataclasses.replace(made, epochs=asked.epochs)
+    return made == asked
+
+
+def find(lines, run, seed, measurement=None):
+    """Return the first line that answers for a run, or None; its history is cut to the run's."""
     for line in lines:
-        made = line["run"]
         if (
             line["seed"] == seed
-            and dataclasses.replace(made, epochs=run.epochs) == run
-            and (
-                made.epochs == run.epochs
-                or (longer_is_fine and made.epochs > run.epochs)
-            )
+            and answers(line["run"], run, measurement)
             and (measurement is None or measurement.key() in line["measured"])
         ):
-            history = {
-                name: values[: run.epochs] for name, values in line["history"].items()
-            }
-            return line | {"history": history}
+            history = line["history"].items()
+            return line | {"history": {name: of[: run.epochs] for name, of in history}}
     return None
 
 
@@ -286,24 +286,19 @@ def write(file, run, seed, measurements=()):
 
 
 def rounded(value):
-    """Return a value for JSON: numbers with five digits, and NaN as null."""
-    if isinstance(value, dict):
-        return {str(key): rounded(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
+    """Return a value as JSON keeps it: numbers with five digits, and NaN as null."""
+    return json.loads(
+        json.dumps(value, default=lambda array: array.tolist()),
+        parse_float=lambda digits: float(f"{float(digits):.5g}"),
+        parse_constant=lambda name: None,
+    )
 
 
 def machine():
     """Return the processor, what it computes with, and the number of cores in use."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    found = dict(line.partition(":")[::2] for line in text.splitlines())
-    found = {key.strip(): value.strip() for key, value in found.items()}
+    found = dict(re.findall(r"^(model name|flags)\s*: (.+)$", text, re.M))
     name = found.get("model name") or platform.processor() or platform.machine()
     flags = found.get("flags", "").split()
     flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in flags]

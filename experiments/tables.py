@@ -2,7 +2,7 @@
 
 What is called found here is what run.py's find() returns, {label: {seed: line}}, where a
 label is a tuple. Values are pandas Series: the parts of the label, then the seed, are the
-levels of their index.
+levels of their index, so series[label] has the values of one label, by seed.
 """
 
 import warnings
@@ -30,8 +30,7 @@ def values(found, name, function):
         for label, lines in found.items()
         for seed, line in lines.items()
     }
-    index = pd.MultiIndex.from_tuples(made)
-    return pd.Series(list(made.values()), index, dtype=float, name=name)
+    return pd.Series(made, name=name, dtype=float)
 
 
 def after(found, quantity, epoch=None):
@@ -43,7 +42,7 @@ def after(found, quantity, epoch=None):
     }
     if epoch is None:
         (epoch,) = lengths  # runs of different lengths must not share a column
-    epoch = min([epoch, *lengths])  # a try may have fewer
+    epoch = min([epoch, *lengths])  # a try has only one
     name = f"{QUANTITIES[quantity]} after {plural(epoch, 'epoch')}"
     return values(found, name, lambda line: line["history"][quantity][epoch - 1])
 
@@ -69,7 +68,7 @@ def table(columns, corner="network", reference=None):
     last = columns[-1]
     if reference is not None:
         rows[f"its difference to “{text(reference)}”"] = [
-            "" if label == reference else difference(last[label], last[reference])
+            difference(last[label], last[reference]) if label != reference else ""
             for label in map(as_tuple, rows.index)
         ]
     rows["seeds"] = by_label(last, len).astype(int)
@@ -94,44 +93,24 @@ def grid(series, corner):
 def pairs(columns, corner):
     """Return a Markdown table that compares two networks in every row.
 
-    The first part of the label is the network, the other parts give the row.
+    The first part of the label is the network, the second part gives the row.
     """
-    rows = {}
-    for series in columns:
-        for name, cells in by_label(series, mean).unstack(0, sort=False).items():
-            rows[f"{series.name}, {name}"] = cells
-    first, second = columns[-1].index.unique(0)
+    means = [by_label(series, mean).unstack(0, sort=False) for series in columns]
+    rows = pd.concat(
+        [cells.add_prefix(f"{of.name}, ") for of, cells in zip(columns, means)], axis=1
+    )
     last = columns[-1]
+    first, second = last.index.unique(0)
     rows["difference of the last two"] = [
-        difference(last[first, row], last[second, row]) for row in last.index.unique(1)
+        difference(last[first, row], last[second, row]) for row in rows.index
     ]
     rows["seeds"] = by_label(last[first], len).astype(int)
-    return markdown(pd.DataFrame(rows), corner)
+    return markdown(rows, corner)
 
 
-def differences(columns, label, reference):
-    """Return a Markdown list: the difference of two labels in each column."""
-    return "\n".join(
-        f"- {series.name}: {difference(series[label], series[reference])}"
-        for series in columns
-    )
-
-
-def compared(series, pairs):
-    """Return a Markdown list: a difference for each {name: (label, reference)}."""
-    return "\n".join(
-        f"- {name}: {difference(series[label], series[reference])}"
-        for name, (label, reference) in pairs.items()
-    )
-
-
-def column_differences(first, second):
-    """Return a Markdown list: every label's difference between two columns."""
-    labels = first.index.droplevel(-1).unique()
-    return "\n".join(
-        f"- {text(label)}: {difference(first[label], second[label])}"
-        for label in labels
-    )
+def differences(named):
+    """Return a Markdown list of differences, each with its name: {name: (first, second)}."""
+    return "\n".join(f"- {name}: {difference(*pair)}" for name, pair in named.items())
 
 
 def at_their_best(validation, test):
@@ -150,9 +129,7 @@ def at_their_best(validation, test):
 def difference(first, second):
     """Return the mean difference, paired by seed, with its 95 % interval, as text."""
     by_seed = first - second
-    if by_seed.isna().any():
-        return missing(by_seed)
-    words = signed(by_seed.mean())
+    words = signed(by_seed.mean(skipna=False))
     if by_seed.std() > 0:  # not with one seed
         low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
         words += f" ({end(low)} to {end(high)})"
@@ -162,21 +139,14 @@ def difference(first, second):
 
 
 def mean(seeds):
-    """Return mean ± standard deviation as text."""
-    if seeds.isna().any():
-        return missing(seeds)
-    spread = f" ± {seeds.std():.3f}" if len(seeds) > 1 else ""
-    return f"{seeds.mean():.3f}{spread}"
-
-
-def missing(seeds):
-    """Return how many of the values are missing, as text."""
-    return f"{seeds.isna().sum()} of {len(seeds)} without a value"
+    """Return mean ± standard deviation as text; of a seed without a value, "nan"."""
+    spread = f" ± {seeds.std(skipna=False):.3f}" if len(seeds) > 1 else ""
+    return f"{seeds.mean(skipna=False):.3f}{spread}"
 
 
 def every(seeds):
     """Return the values, one by one, as text."""
-    return ", ".join("-" if pd.isna(value) else f"{value:.3f}" for value in seeds)
+    return ", ".join(f"{value:.3f}" for value in seeds)
 
 
 def every_and_failures(seeds):

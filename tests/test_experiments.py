@@ -1,8 +1,8 @@
 """The experiments: the tables are the results', and a run is what its settings say."""
 
-import dataclasses
 import json
 import re
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ NETWORK = [
     *(runs.layer("Flatten"), runs.layer("Dense", units=8), runs.layer("ReLU")),
     runs.BATCH_NORM,
 ]
-SMALL = dataclasses.replace(FLAT, network=NETWORK, epochs=2, batch_size=20)
+SMALL = replace(FLAT, network=NETWORK, epochs=2, batch_size=20)
 MEASUREMENTS = [
     averages.Statistics,
     channel.Channel,
@@ -112,44 +112,38 @@ def test_the_readme_shows_every_figure_that_a_question_draws():
 
 def test_every_line_of_the_results_belongs_to_a_question(lines):
     asked = [made for name in run.NAMES for made in run.Question(name).runs.values()]
-    settings = [dataclasses.replace(made, epochs=1) for made in asked]
-    assert all(dataclasses.replace(line["run"], epochs=1) in settings for line in lines)
+    settings = [replace(made, epochs=1) for made in asked]
+    assert all(replace(line["run"], epochs=1) in settings for line in lines)
 
 
-# Finding the line that answers for a run.
-
-
-def test_a_line_answers_for_a_run_with_the_same_settings():
-    assert runs.find([line_of(FLAT)], FLAT, seed=1)
+# Which line answers for a run.
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0.002}, {"dataset": "kmnist"}, {"epochs": 2}]
+    ("made", "measurement", "expected"),
+    [
+        ({}, None, True),
+        ({"learning_rate": 0.002}, None, False),
+        ({"epochs": 1}, None, False),
+        ({"epochs": 3}, None, True),  # its first epochs are the same
+        ({"epochs": 3}, dead_units.DeadUnits, True),  # measured after every epoch
+        ({"epochs": 3}, averages.Statistics, False),  # measured at the end
+    ],
 )
-def test_a_line_does_not_answer_for_other_settings(change):
-    asked = dataclasses.replace(FLAT, **change)
-    assert not runs.find([line_of(FLAT)], asked, seed=1)
-
-
-def test_a_longer_run_answers_with_its_first_epochs():
-    longer = line_of(dataclasses.replace(FLAT, epochs=3))
-    found = runs.find([longer], FLAT, seed=1)
-    assert found["history"]["val_accuracy"] == [0.5]
+def test_a_run_answers_for_the_same_and_for_a_shorter_training(
+    made, measurement, expected
+):
+    assert runs.answers(replace(SMALL, **made), SMALL, measurement) == expected
 
 
 def test_a_longer_run_does_not_answer_if_the_learning_rate_decays():
-    decayed = dataclasses.replace(FLAT, cosine_decay=True)
-    longer = line_of(dataclasses.replace(decayed, epochs=3))
-    assert not runs.find([longer], decayed, seed=1)
+    decayed = replace(SMALL, cosine_decay=True)
+    assert not runs.answers(replace(decayed, epochs=3), decayed)
 
 
-@pytest.mark.parametrize(
-    ("kind", "answers"), [(dead_units.DeadUnits, True), (averages.Statistics, False)]
-)
-def test_a_longer_run_answers_only_for_what_is_measured_on_the_way(kind, answers):
-    longer = dataclasses.replace(FLAT, epochs=3)
-    line = line_of(longer, measured={kind.key(): {}})
-    assert bool(runs.find([line], FLAT, 1, kind)) == answers
+def test_what_is_found_of_a_longer_run_are_its_first_epochs():
+    found = runs.find([line_of(replace(FLAT, epochs=3))], FLAT, seed=1)
+    assert found["history"]["val_accuracy"] == [0.5]
 
 
 def test_a_line_without_the_measurement_does_not_answer():
@@ -192,22 +186,17 @@ def test_the_default_runs_settings_are_the_scripts():
 
 
 def test_a_run_trains_validates_and_tests_on_the_images_it_names():
-    results = runs.make(dataclasses.replace(FLAT, epochs=2), seed=1)
+    results = runs.make(replace(FLAT, epochs=2), seed=1)
     assert {len(values) for values in results["history"].values()} == {2}
     assert results["parameters"] == 7850
     (x_train, _), (x_test, _) = runs.load(FLAT)
     assert (len(x_train), len(x_test)) == (100, 360)
 
 
-def test_training_and_test_images_are_scaled_alike():
-    (x_train, _), (x_test, _) = runs.load(dataclasses.replace(FLAT, largest_pixel=255))
-    assert x_train.max() == x_test.max() == 255
-
-
 def test_pooled_images_are_all_of_them_in_another_split():
-    whole = dataclasses.replace(FLAT, train_images=None)
+    whole = replace(FLAT, train_images=None)
     published = runs.load(whole)
-    mixed = runs.load(dataclasses.replace(whole, pooled=True))
+    mixed = runs.load(replace(whole, pooled=True))
     assert mixed[1][0].shape == published[1][0].shape
     assert not np.array_equal(mixed[1][0], published[1][0])
     assert sum(x.sum() for x, _ in mixed) == pytest.approx(
@@ -222,7 +211,7 @@ def test_a_cosine_decay_ends_at_0():
 
 
 def test_weight_decay_leaves_gamma_and_beta_out():
-    decayed = dataclasses.replace(SMALL, optimizer="SGD", weight_decay=0.5)
+    decayed = replace(SMALL, optimizer="SGD", weight_decay=0.5)
     model = runs.build(decayed)
     sgd = runs.optimizer(decayed, steps=1)
     sgd.build(model.trainable_variables)
@@ -239,7 +228,7 @@ def test_a_residual_connection_adds_the_input():
     convolution = runs.layer("Conv2D", filters=1, kernel_size=3, **zeros)
     images = np.random.default_rng(0).random((2, 28, 28, 1), "float32")
     network = [runs.residual([convolution]), runs.layer("Flatten")]
-    model = runs.build(dataclasses.replace(FLAT, network=network))
+    model = runs.build(replace(FLAT, network=network))
     before_the_last = keras.Model(model.inputs[0], model.layers[-1].input)
     np.testing.assert_array_equal(before_the_last(images), images.reshape(2, -1))
 
@@ -281,7 +270,7 @@ def test_every_measurement_is_tested_here():
 
 def test_recomputed_statistics_help_where_the_averages_lag():
     norm = runs.layer("BatchNormalization", momentum=0.999)
-    lagging = dataclasses.replace(
+    lagging = replace(
         FLAT, network=[norm, *FLAT.network], epochs=9, batch_size=20, largest_pixel=255
     )
     result = measure(averages.Statistics, lagging)
@@ -293,7 +282,7 @@ def test_a_unit_that_is_always_0_is_dead(bias, share):
     dense = runs.layer(
         "Dense", units=4, kernel_initializer="zeros", bias_initializer=bias
     )
-    made = dataclasses.replace(FLAT, network=[*FLAT.network, dense, runs.layer("ReLU")])
+    made = replace(FLAT, network=[*FLAT.network, dense, runs.layer("ReLU")])
     assert measure(dead_units.DeadUnits, made) == {"1": share}
 
 
@@ -307,7 +296,7 @@ def test_percentiles_are_those_of_the_last_layers_input():
 
 def test_one_image_at_a_time_in_training_mode_all_get_the_same_answer():
     network = [*FLAT.network, runs.BATCH_NORM]
-    made = dataclasses.replace(FLAT, network=network, epochs=9, batch_size=20)
+    made = replace(FLAT, network=network, epochs=9, batch_size=20)
     by_kind = measure(training_mode.TrainingMode, made)
     assert by_kind["sorted"] < by_kind["250"]
     _, (_, labels) = runs.load(FLAT)
@@ -317,7 +306,7 @@ def test_one_image_at_a_time_in_training_mode_all_get_the_same_answer():
 def test_only_the_recipe_that_trains_the_last_layer_keeps_the_old_accuracy(monkeypatch):
     monkeypatch.setitem(fine_tuning.TRAINING, "epochs", 1)
     network = [*FLAT.network, runs.layer("Dense", units=16), runs.BATCH_NORM]
-    made = dataclasses.replace(FLAT, network=network, epochs=5, batch_size=20)
+    made = replace(FLAT, network=network, epochs=5, batch_size=20)
     results = runs.make(made, 1, [fine_tuning.FineTuning])
     (tuned,) = results["measured"].values()
     before = results["history"]["test_accuracy"][-1]
@@ -337,7 +326,7 @@ def test_a_channel_is_normalized_by_its_own_mean_and_variance():
 
 def test_a_kernels_length_is_that_of_all_its_weights():
     ones = runs.layer("Dense", units=4, kernel_initializer="ones")
-    frozen = dataclasses.replace(FLAT, network=[*FLAT.network, ones], learning_rate=0.0)
+    frozen = replace(FLAT, network=[*FLAT.network, ones], learning_rate=0.0)
     assert measure(weight_decay.KernelNorms, frozen)[0] == pytest.approx(56)
 
 
@@ -362,7 +351,8 @@ def test_a_difference_is_paired_by_seed_and_has_an_interval():
 def test_a_difference_with_a_missing_value_is_not_given():
     found = {("a",): {1: line_of(FLAT, 1, None)}, ("b",): {1: line_of(FLAT, 1)}}
     test = tables.after(found, "test_accuracy")
-    assert tables.difference(test["a"], test["b"]) == "1 of 1 without a value"
+    assert tables.difference(test["a"], test["b"]).startswith("+nan")
+    assert tables.mean(test["a"]) == "nan"
 
 
 def test_an_interval_that_ends_beside_0_shows_its_side():
@@ -378,34 +368,46 @@ def test_failed_seeds_are_counted():
 # The command.
 
 
-TRY = ["bias", "--dataset", "digits", "--epochs", "1", "--seeds", "1", "--folder"]
-
-
 @pytest.fixture
-def tried(tmp_path, monkeypatch):
-    """The folder of a try, with networks that train in a moment."""
+def question(monkeypatch):
+    """A question with networks that train in a moment."""
+    build = runs.build
     monkeypatch.setattr(runs, "build", lambda _: build(FLAT))
-    run.main([*TRY, str(tmp_path)])
-    return tmp_path
+    return run.Question("bias", small=True)
 
 
-build = runs.build
+def test_a_second_call_changes_no_file(question, tmp_path):
+    run.answer([question], tmp_path)
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    run.answer([question], tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 
-def test_a_second_call_changes_no_file(tried):
-    files = {file: file.read_bytes() for file in tried.iterdir()}
-    run.main([*TRY, str(tried)])
-    assert {file: file.read_bytes() for file in tried.iterdir()} == files
+def test_a_run_measures_what_other_questions_ask_of_a_shorter_one(
+    monkeypatch, tmp_path
+):
+    longer, shorter = run.Question("bias"), run.Question("dead_units")
+    longer.runs, shorter.runs = {("a",): SMALL}, {("a",): replace(SMALL, epochs=1)}
+    longer.seeds = shorter.seeds = [1]
+    monkeypatch.setattr(run, "write_report", lambda *_: None)
+    run.answer([longer, shorter], tmp_path)
+    (line,) = runs.read(tmp_path / runs.RESULTS)
+    assert list(line["measured"]) == [dead_units.DeadUnits.key()]
 
 
-def test_a_line_names_the_commit_and_the_machine(tried):
-    line = json.loads((tried / runs.RESULTS).read_text("utf-8").splitlines()[0])
+def test_a_line_names_the_commit_and_the_machine(question, tmp_path):
+    run.answer([question], tmp_path)
+    line = runs.read(tmp_path / runs.RESULTS)[0]
     assert line["commit"] == runs.commit()
     assert line["machine"] == runs.machine()
 
 
-def test_ctrl_c_keeps_what_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "build", lambda _: build(FLAT))
+def test_numbers_are_kept_with_five_digits_and_nan_as_null():
+    result = {1: (np.float32(1 / 3), float("nan"), np.arange(2))}
+    assert runs.rounded(result) == {"1": [0.33333, None, [0, 1]]}
+
+
+def test_ctrl_c_keeps_what_is_made(question, tmp_path, monkeypatch):
     made, write = [], runs.write
 
     def interrupted(*arguments):
@@ -414,18 +416,6 @@ def test_ctrl_c_keeps_what_is_made(tmp_path, monkeypatch):
         made.append(write(*arguments))
 
     monkeypatch.setattr(runs, "write", interrupted)
-    assert run.main([*TRY, str(tmp_path)]) == 130
+    with pytest.raises(KeyboardInterrupt):
+        run.answer([question], tmp_path)
     assert len(runs.read(tmp_path / runs.RESULTS)) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["dropuot"], "there is no question 'dropuot'"),
-        (["bias", "--epochs", "1"], "need another --folder"),
-    ],
-)
-def test_what_cannot_work_is_refused(options, message, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        run.main(options)
-    assert message in capsys.readouterr().err

@@ -16,19 +16,22 @@ RUNS = {
 
 def report(found):
     validation, test = tables.validation_and_test(found)
-    rates = {name: ((name, 0.003), (name, 0.001)) for name in (WITH, WITHOUT)}
-    starts = {rate: ((WITH, rate), (WITHOUT, rate)) for rate in RATES}
+    rates = {
+        name: (validation[name, 0.003], validation[name, 0.001])
+        for name in (WITH, WITHOUT)
+    }
     first = tables.after(found, "val_accuracy", 1)
+    starts = {rate: (first[WITH, rate], first[WITHOUT, rate]) for rate in RATES}
     return "\n\n".join(
         [
             tables.grid(validation, "learning rate"),
             tables.grid(test, "learning rate"),
             tables.at_their_best(validation, test),
             "Validation accuracy at 0.003 minus that at 0.001:",
-            tables.compared(validation, rates),
+            tables.differences(rates),
             "What the layers add to validation accuracy after the first epoch, by learning"
             " rate:",
-            tables.compared(first, starts),
+            tables.differences(starts),
         ]
     )
 

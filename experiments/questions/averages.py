@@ -88,10 +88,13 @@ def report(found):
         for kind, name in KINDS.items()
     ]
     moving, _, recomputed = columns
+    differences = {
+        tables.text(label): (recomputed[label], moving[label]) for label in found
+    }
     return "\n\n".join(
         [
             tables.every_seed(columns, "trained with"),
             "Recomputed statistics minus the moving averages:",
-            tables.column_differences(recomputed, moving),
+            tables.differences(differences),
         ]
     )

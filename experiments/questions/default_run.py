@@ -24,7 +24,7 @@ def report(found):
         [
             tables.table(columns),
             "The difference that the layers make, with its 95 % interval:",
-            tables.differences(columns, WITH, WITHOUT),
+            tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns}),
             "Without the layers, validation accuracy reaches what it is after the first"
             f" epoch with them in epoch {caught_up(found)} (by seed).",
             f"Validation loss is lowest with the layers in epoch {lowest(found[WITH,])},"

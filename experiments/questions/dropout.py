@@ -30,6 +30,6 @@ def report(found):
             tables.table(columns, reference=NONE),
             tables.table(tables.validation_and_test(without), reference=NEITHER),
             f"“{tables.text(AFTER)}” minus “{tables.text(BEFORE)}”:",
-            tables.differences(columns, AFTER, BEFORE),
+            tables.differences({of.name: (of[AFTER], of[BEFORE]) for of in columns}),
         ]
     )

@@ -17,6 +17,6 @@ def report(found):
         [
             tables.table(columns),
             "The difference that the layers make:",
-            tables.differences(columns, WITH, WITHOUT),
+            tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns}),
         ]
     )

@@ -110,19 +110,17 @@ def report(found):
     digits = tables.values(
         by_recipe, "digits test accuracy", lambda accuracies: accuracies["digits"]
     )
-    differences = [
-        tables.compared(
-            series, {f"{series.name}, “{one}” minus “{other}”": (one, other)}
-        )
-        for series, one, other in (
+    differences = {
+        f"{of.name}, “{one}” minus “{other}”": (of[one], of[other])
+        for of, one, other in (
             (after, FROZEN_LAYERS, EVERYTHING),
             (digits, AVERAGES_MOVE, LAST_LAYER),
         )
-    ]
+    }
     corner = f"what is trained on {IMAGES} digits"
     return "\n\n".join(
         [
             tables.table([before, after, digits], corner, reference=(EVERYTHING,)),
-            "\n".join(differences),
+            tables.differences(differences),
         ]
     )

@@ -22,11 +22,11 @@ def report(found):
     small, large = RANGES
     pairs = {
         f"{name}, {optimizer}, 0 to 255 instead of 0 to 1": (
-            (name, optimizer, large),
-            (name, optimizer, small),
+            test[name, optimizer, large],
+            test[name, optimizer, small],
         )
         for name in (WITH, WITHOUT)
         for optimizer in OPTIMIZERS
     }
     grid = tables.grid(test, "optimizer, images")
-    return f"{grid}\n\n{tables.compared(test, pairs)}"
+    return f"{grid}\n\n{tables.differences(pairs)}"

@@ -29,6 +29,6 @@ def report(found):
         parts += [
             tables.table(columns, f"learning rate {rate}", reference=SCRIPTS),
             f"“{tables.text(AFTER)}” minus “{tables.text(BEFORE)}”:",
-            tables.differences(columns, AFTER, BEFORE),
+            tables.differences({of.name: (of[AFTER], of[BEFORE]) for of in columns}),
         ]
     return "\n\n".join(parts)

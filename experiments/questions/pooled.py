@@ -14,10 +14,11 @@ RUNS = {
 
 def report(found):
     validation, test = tables.validation_and_test(found)
+    lower = {tables.text(label): (test[label], validation[label]) for label in found}
     return "\n\n".join(
         [
             tables.table([validation, test]),
             "Test accuracy minus validation accuracy:",
-            tables.column_differences(test, validation),
+            tables.differences(lower),
         ]
     )

@@ -24,12 +24,12 @@ def report(found):
     corner = "pixels, learning rate of SGD"
     best = {
         "without the layers, 0 to 255 at 0.0001 minus 0 to 1 at 0.01": (
-            (WITHOUT, "0 to 255", 0.0001),
-            (WITHOUT, "0 to 1", 0.01),
+            test[WITHOUT, "0 to 255", 0.0001],
+            test[WITHOUT, "0 to 1", 0.01],
         ),
         "0 to 255, with the layers at 0.01 minus without them at 0.0001": (
-            (WITH, "0 to 255", 0.01),
-            (WITHOUT, "0 to 255", 0.0001),
+            test[WITH, "0 to 255", 0.01],
+            test[WITHOUT, "0 to 255", 0.0001],
         ),
     }
     return "\n\n".join(
@@ -37,6 +37,6 @@ def report(found):
             tables.grid(validation, corner),
             tables.grid(test, corner),
             "Test accuracy:",
-            tables.compared(test, best),
+            tables.differences(best),
         ]
     )

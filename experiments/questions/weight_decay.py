@@ -33,7 +33,7 @@ MEASUREMENT = KernelNorms
 
 
 def report(found):
-    columns = tables.validation_and_test(found)
+    validation, test = tables.validation_and_test(found)
     norms = [
         tables.values(
             found, f"length, {name}", lambda line, at=at: KernelNorms.of(line)[at]
@@ -43,15 +43,15 @@ def report(found):
         )
     ]
     decays = {
-        f"{name}, {decay} instead of 0": ((name, decay), (name, 0.0))
+        f"{name}, {decay} instead of 0": (test[name, decay], test[name, 0.0])
         for name in (WITH, WITHOUT)
         for decay in (0.003, 0.03)
     }
     return "\n\n".join(
         [
-            tables.pairs(columns, "weight decay"),
+            tables.pairs([validation, test], "weight decay"),
             "Test accuracy:",
-            tables.compared(columns[-1], decays),
+            tables.differences(decays),
             "The kernels after the training:",
             tables.table(norms, "network, weight decay"),
         ]
