@@ -35,7 +35,9 @@ class Question:
         if small:
             self.seeds = self.seeds[:2]
             self.runs = {
-                label: dataclasses.replace(run, dataset="digits", epochs=1)
+                label: dataclasses.replace(
+                    run, dataset="digits", epochs=1, batch_size=20
+                )
                 for label, run in self.runs.items()
             }
 
@@ -143,8 +145,8 @@ def main():
         "--try",
         dest="small",
         action="store_true",
-        help="train for one epoch on handwritten digits, with two seeds, and write tables"
-        " and figures into a temporary folder",
+        help="train for one epoch on handwritten digits, in batches of 20, with two seeds;"
+        " print the tables, and write the figures into a temporary folder",
     )
     options = parser.parse_args()
     for name in options.questions:
@@ -159,6 +161,8 @@ def main():
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+    if options.small:
+        print((folder / "README.md").read_text("utf-8"))
     print(f"Tables and figures are in {folder}")
 
 

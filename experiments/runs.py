@@ -1,4 +1,4 @@
-"""A run: one training. All that determines its result, and where the result is kept."""
+"""A run is one training: what determines its result, and where the result is kept."""
 
 import dataclasses
 import functools
@@ -52,9 +52,10 @@ def script_layers(
     """List the layers of the script's network, or of one that differs from it.
 
     norm (None: none) is put in the places of the script's BatchNormalization layers: after
-    each ReLU (or before it) and, if after_pooling, after each pooling. The last two
-    arguments are layers to put before and after the last of them. The Dense layer with ten
-    outputs is not listed; `build` adds it.
+    each ReLU (or before it) and, if after_pooling, after each pooling. It has none of their
+    options: name the momentum if it should be theirs, 0.9. The last two arguments are
+    layers to put before and after the last of them. The Dense layer with ten outputs is not
+    listed; `build` adds it.
     """
 
     def activation(*norms):
@@ -84,7 +85,7 @@ class Run:
     dtype_policy: str = "float32"
 
     dataset: str = "kmnist"
-    train_images: int | None = None  # the first so many, a fifth of them to validate
+    train_images: int | None = None  # only the first N; a fifth of them validate
     pooled: bool = False  # training and test images mixed and split again
     largest_pixel: float = 1.0  # the pixels' values go from 0 to this
 
@@ -180,7 +181,7 @@ class Measurement(keras.callbacks.Callback):
 
     settings = {}  # what determines the result, besides the run's settings
     at_the_end = True  # False: a longer run has the same result
-    result = None  # what json can write
+    result = None  # lists, dicts, numbers and text
 
     def __init__(self, data):
         super().__init__()

@@ -1,8 +1,8 @@
 """Tables of runs, in Markdown: means over the seeds, and differences paired by seed.
 
-What is called found here is what run.py's find() returns, {label: {seed: line}}, where a
-label is a tuple. Values are pandas Series: the parts of the label, then the seed, are the
-levels of their index, so series[label] has the values of one label, by seed.
+found is what find() in run.py returns, {label: {seed: line}}, where a label is a tuple.
+Values are pandas Series: the parts of the label, then the seed, are the levels of their
+index, so series[label] has the values of one label, by seed.
 """
 
 import warnings
@@ -62,7 +62,7 @@ def table(columns, corner="network", reference=None):
     """Return a Markdown table: mean ± standard deviation over the seeds.
 
     Each of the columns is a Series. With a reference, a label, another column has the
-    difference of the last column to that label's.
+    differences: the last of the columns in each row, minus that in the reference's row.
     """
     rows = pd.DataFrame({series.name: by_label(series, mean) for series in columns})
     last = columns[-1]
