@@ -3,7 +3,8 @@
 import seaborn
 from matplotlib.figure import Figure
 
-WITH, WITHOUT = "with Batch Normalization", "without"
+from runs import WITH, WITHOUT
+
 # Also without the layers, but with the initialization named.
 GLOROT, HE = "without, Keras' initialization", "without, He initialization"
 BOTH = "with Batch Normalization and He initialization"
@@ -28,14 +29,13 @@ def dots(axes, series, xlabel):
     data = series.rename_axis(["network", xlabel, "seed"]).reset_index()
     networks = list(data["network"].unique())
     axis = {"data": data, "x": xlabel, "y": series.name, "hue": "network", "ax": axes}
-    palette = [COLORS[name] for name in networks]
     seaborn.swarmplot(
-        **axis, dodge=True, palette=palette, size=4, alpha=0.7, legend=False
+        **axis, dodge=True, palette=COLORS, size=4, alpha=0.7, legend=False
     )
     seaborn.pointplot(
         **axis,
         dodge=0.8 - 0.8 / len(networks),
-        palette=palette,
+        palette=COLORS,
         markers=[MARKERS[name] for name in networks],
         linestyles=[LINES[name] for name in networks],
         linewidth=1.5,

@@ -2,7 +2,7 @@
 
     python experiments/run.py                # all questions
     python experiments/run.py dropout        # one, by its file in questions/
-    python experiments/run.py dropout --try  # in a minute, on handwritten digits
+    python experiments/run.py dropout --try  # a short trial on handwritten digits
 
 Every finished run is a line of results.jsonl, and is not made again. So an interrupted
 command goes on where it stopped.
@@ -14,6 +14,8 @@ import importlib
 import sys
 import tempfile
 from pathlib import Path
+
+import pandas as pd
 
 import runs
 from runs import HERE, RESULTS
@@ -42,28 +44,20 @@ class Question:
             }
 
     def find(self, lines):
-        """Return the lines that answer it, {label: {seed: line}}.
-
-        Every label has the same seeds, so that differences can be paired.
-        """
+        """Return the lines that answer it: a DataFrame with a row per seed, a column per label."""
         found = {
             label: {
-                seed: line
+                seed: runs.find(lines, run, seed, self.measurement)
                 for seed in self.seeds
-                if (line := runs.find(lines, run, seed, self.measurement))
             }
             for label, run in self.runs.items()
         }
-        seeds = set.intersection(*map(set, found.values()))
-        return {
-            label: {seed: line for seed, line in by_seed.items() if seed in seeds}
-            for label, by_seed in found.items()
-        }
+        return pd.DataFrame(found).dropna()  # differences are paired by seed
 
     def report(self, lines):
         """Return its tables in Markdown, or None if no seed has all its runs."""
         found = self.find(lines)
-        return self.module.report(found) if all(found.values()) else None
+        return None if found.empty else "\n\n".join(self.module.report(found))
 
 
 def answer(questions, folder):
@@ -84,32 +78,25 @@ def make_runs(questions, file):
         for seed in question.seeds
         for run in question.runs.values()
     ]
-    # The first seeds come first: an early end leaves an answer, from fewer seeds. The
-    # longest runs come first: they answer for the shorter ones.
-    wanted.sort(key=lambda entry: (entry[0], -entry[1].epochs))
+    # The first seeds come first: an early end leaves an answer, from fewer seeds. Then
+    # those that measure something and the longest: they answer for the others, too.
+    wanted.sort(
+        key=lambda entry: (entry[0], not entry[2].measurement, -entry[1].epochs)
+    )
     lines = runs.read(file)
     for seed, run, question in wanted:
         if runs.find(lines, run, seed, question.measurement):
             continue
-        measurements = {
-            other.measurement
-            for other in questions
-            if other.measurement
-            and any(
-                runs.answers(run, asked, other.measurement)
-                for asked in other.runs.values()
-            )
-        }
-        runs.write(file, run, seed, measurements)
+        runs.write(file, run, seed, question.measurement)
         lines = runs.read(file)
-        print(f"{question.name}: a run with seed {seed} is made", flush=True)
+        print(f"{question.name}: finished a run with seed {seed}", flush=True)
 
 
 def write_report(question, lines, folder):
     """Write a question's tables into the folder's README.md, and its figure beside it."""
     report = question.report(lines)
     if report is None:
-        print(f"Not all of its runs are made yet: {question.heading}")
+        print(f"Some of its runs are missing: {question.heading}")
         return
     readme = folder / "README.md"
     text = readme.read_text("utf-8") if readme.exists() else ""
@@ -130,6 +117,8 @@ def fill(text, name, markdown):
     """Return the text with this Markdown between a question's markers."""
     before, begin, rest = text.partition(f"{start(name)}\n")
     _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"there is no {END!r} after {start(name)!r}")
     return f"{before}{begin}{markdown}\n{end}{after}"
 
 
@@ -156,8 +145,8 @@ def main():
     folder = Path(tempfile.mkdtemp()) if options.small else HERE
     try:
         answer(questions, folder)
-    except OSError as error:
-        sys.exit(f"{error}\nTo try it without a network: --try")
+    except OSError as error:  # KMNIST cannot be loaded, or the disk is full
+        sys.exit(f"{error}\n--try needs no network connection.")
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)

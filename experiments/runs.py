@@ -27,8 +27,7 @@ load_data = functools.cache(model_batchnorm.load_data)
 
 
 def layer(name, **options):
-    """Describe a layer of keras.layers. A misspelled name or option is an error."""
-    getattr(keras.layers, name)(**options)
+    """Describe a layer of keras.layers."""
     return {name: options}
 
 
@@ -41,40 +40,34 @@ BATCH_NORM = layer("BatchNormalization", momentum=0.9)
 
 
 def script_layers(
-    norm=BATCH_NORM,
-    *,
-    before_relu=False,
-    after_pooling=True,
-    use_bias=True,
-    before_last_norm=None,
-    after_last_norm=None,
+    norm=BATCH_NORM, *, before_relu=False, after_pooling=True, use_bias=True
 ):
     """List the layers of the script's network, or of one that differs from it.
 
     norm (None: none) is put in the places of the script's BatchNormalization layers: after
     each ReLU (or before it) and, if after_pooling, after each pooling. It has none of their
-    options: name the momentum if it should be theirs, 0.9. The last two arguments are
-    layers to put before and after the last of them. The Dense layer with ten outputs is not
-    listed; `build` adds it.
+    options: name the momentum if it should be theirs, 0.9. The Dense layer with ten outputs
+    is not listed; `build` adds it.
     """
-
-    def activation(*norms):
-        relu = layer("ReLU")
-        return [*norms, relu] if before_relu else [relu, *norms]
-
+    relu = layer("ReLU")
+    activation = [norm, relu] if before_relu else [relu, norm]
     pooling = [layer("MaxPooling2D", pool_size=2), norm if after_pooling else None]
     network = [
         layer("Conv2D", filters=32, kernel_size=3, use_bias=use_bias),
-        *activation(norm),
+        *activation,
         *pooling,
         layer("Conv2D", filters=64, kernel_size=3, use_bias=use_bias),
-        *activation(norm),
+        *activation,
         *pooling,
         layer("Flatten"),
         layer("Dense", units=256, use_bias=use_bias),
-        *activation(before_last_norm, norm, after_last_norm),
+        *activation,
     ]
     return [description for description in network if description]
+
+
+WITH, WITHOUT = "with Batch Normalization", "without"
+NETWORKS = {WITH: script_layers(), WITHOUT: script_layers(norm=None)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,38 +138,19 @@ def optimizer(run, steps):
     rate = run.learning_rate
     if run.cosine_decay:
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    options = {}
-    if run.optimizer_momentum:
+    options = {"weight_decay": run.weight_decay or None}
+    if run.optimizer == "SGD":
         options["momentum"] = run.optimizer_momentum
-    if run.weight_decay:
-        options["weight_decay"] = run.weight_decay
     made = getattr(keras.optimizers, run.optimizer)(rate, **options)
-    if run.weight_decay:
-        made.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    made.exclude_from_weight_decay(var_names=["gamma", "beta"])
     return made
-
-
-class TestAccuracy(keras.callbacks.Callback):
-    """Tests the network after every epoch."""
-
-    def __init__(self, x_test, y_test):
-        super().__init__()
-        self.x_test, self.y_test = x_test, y_test
-        self.history = {"test_loss": [], "test_accuracy": []}
-
-    def on_epoch_end(self, epoch, logs=None):
-        results = self.model.evaluate(
-            self.x_test, self.y_test, batch_size=250, verbose=0
-        )
-        for values, value in zip(self.history.values(), results):
-            values.append(value)
 
 
 class Measurement(keras.callbacks.Callback):
     """Measures something of a network, in the training or after it, into self.result.
 
-    It changes neither the training nor the weights. So it draws none of Keras' random
-    numbers before the training ends.
+    It does not change the training. So it draws none of Keras' random numbers before the
+    training ends.
     """
 
     settings = {}  # what determines the result, besides the run's settings
@@ -189,7 +163,10 @@ class Measurement(keras.callbacks.Callback):
 
     @classmethod
     def key(cls):
-        """Return what its results are found by in a line's "measured"."""
+        """Return what its results are found by in a line's "measured".
+
+        So who renames the class or its file loses the results.
+        """
         name = f"{cls.__module__.removeprefix('questions.')}.{cls.__name__}"
         return f"{name} {json.dumps(cls.settings)}" if cls.settings else name
 
@@ -199,13 +176,10 @@ class Measurement(keras.callbacks.Callback):
         return line["measured"][cls.key()]
 
 
-def make(run, seed, measurements=()):
-    """Make a run; return its history, its number of parameters, and what was measured.
-
-    measurements are subclasses of Measurement.
-    """
+def make(run, seed, measurement=None):
+    """Make a run; return its history, and what a subclass of Measurement measured."""
     data = (x_train, y_train), test = load(run)
-    measuring = [kind(data) for kind in measurements]
+    measuring = [measurement(data)] if measurement else []
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     model = build(run)
@@ -215,20 +189,25 @@ def make(run, seed, measurements=()):
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    history, tested = keras.callbacks.History(), TestAccuracy(*test)
+
+    def test_epoch(epoch, logs):  # Keras' History, the last callback, keeps these, too
+        logs["test_loss"], logs["test_accuracy"] = model.evaluate(
+            *test, batch_size=250, verbose=0
+        )
+
+    tested = keras.callbacks.LambdaCallback(on_epoch_end=test_epoch)
     with model_batchnorm.fused_batch_norm(model):
-        model.fit(
+        history = model.fit(
             x_train,
             y_train,
             batch_size=run.batch_size,
             epochs=run.epochs,
             validation_split=model_batchnorm.VALIDATION_SPLIT,
-            callbacks=[history, tested, *measuring],
+            callbacks=[tested, *measuring],
             verbose=0,
         )
     return {
-        "history": history.history | tested.history,
-        "parameters": model.count_params(),
+        "history": history.history,
         "measured": {kind.key(): kind.result for kind in measuring},
     }
 
@@ -266,16 +245,16 @@ def find(lines, run, seed, measurement=None):
     return None
 
 
-def write(file, run, seed, measurements=()):
+def write(file, run, seed, measurement=None):
     """Make a run and append its line to a file of results."""
     begin = time.process_time()
-    results = make(run, seed, measurements)
+    results = make(run, seed, measurement)
     keras.utils.clear_session()
     line = {
         "run": dataclasses.asdict(run),
         "seed": seed,
         **rounded(results),
-        "minutes": rounded((time.process_time() - begin) / 60),  # of one core
+        "minutes": rounded((time.process_time() - begin) / 60),  # CPU time
         "machine": machine(),
         "commit": commit(),
         "python": platform.python_version(),
@@ -310,7 +289,7 @@ def machine():
 
 @functools.cache
 def commit():
-    """Return the commit that makes the runs, or "unknown" outside a clone."""
+    """Return the commit that is checked out, or "unknown" outside a clone."""
     command = ["git", "describe", "--always", "--exclude=*"]
     result = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     return result.stdout.strip() or "unknown"

@@ -13,10 +13,9 @@ can only add to it, and the median.
 
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import time
 
@@ -82,16 +81,10 @@ def seconds(named):
     return measured
 
 
-def in_a_process(what, **environment):
-    """Return what the function of this name in PROCESSES returns in a new process."""
-    output = subprocess.run(
-        [sys.executable, __file__, what],
-        check=True,
-        text=True,
-        stdout=subprocess.PIPE,
-        env=os.environ | environment,
-    ).stdout
-    return json.loads(output.splitlines()[-1])
+def in_a_process(function, *arguments):
+    """Return what a function returns in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 def with_and_without_onednn():
@@ -99,14 +92,11 @@ def with_and_without_onednn():
     measured = {}
     for _ in range(ROUNDS):
         for name, setting in ONEDNN.items():
-            times = in_a_process("epochs", TF_ENABLE_ONEDNN_OPTS=setting)
+            os.environ["TF_ENABLE_ONEDNN_OPTS"] = setting  # a new process reads it
+            times = in_a_process(seconds, {FUSED: FIVE, "no layers": NO_LAYERS})
             for way, epochs in times.items():
                 measured.setdefault(f"{way}, {name}", []).extend(epochs)
     return measured
-
-
-def epochs():
-    return seconds({FUSED: FIVE, "no layers": NO_LAYERS})
 
 
 def script():
@@ -137,9 +127,6 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-PROCESSES = {"epochs": epochs, "script": script, "straightforward": straightforward}
-
-
 def report(machines):
     """Return the tables of what was measured on each machine, as Markdown."""
     return "\n\n".join(
@@ -152,14 +139,11 @@ def report_machine(measured):
     """Return the tables of what was measured on one machine, as Markdown."""
     parts = []
     for comparison, ways in measured["seconds"].items():
-        cpu = {name: [epoch["CPU"] for epoch in times] for name, times in ways.items()}
+        cpu = pd.DataFrame(
+            {name: [epoch["CPU"] for epoch in times] for name, times in ways.items()}
+        )
         summaries = pd.DataFrame(
-            {
-                "CPU time, best": {name: min(times) for name, times in cpu.items()},
-                "CPU time, median": {
-                    name: statistics.median(times) for name, times in cpu.items()
-                },
-            }
+            {"CPU time, best": cpu.min(), "CPU time, median": cpu.median()}
         )
         cells = summaries.apply(
             lambda column: [f"{s:.2f} s ({s / column.iloc[0]:.2f})" for s in column]
@@ -177,8 +161,8 @@ def main():
         f" TensorFlow {tf.__version__}, Keras {keras.__version__}",
         # First: on Linux a process' peak is at least what its parent uses at its start.
         "peak memory": {
-            "the script": in_a_process("script"),
-            "a straightforward script": in_a_process("straightforward"),
+            "the script": in_a_process(script),
+            "a straightforward script": in_a_process(straightforward),
         },
         "seconds": {
             "an epoch of 10,000 images": seconds(WAYS),
@@ -196,7 +180,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(json.dumps(PROCESSES[sys.argv[1]]()))
-    else:
-        main()
+    main()

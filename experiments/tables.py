@@ -1,8 +1,8 @@
 """Tables of runs, in Markdown: means over the seeds, and differences paired by seed.
 
-found is what find() in run.py returns, {label: {seed: line}}, where a label is a tuple.
-Values are pandas Series: the parts of the label, then the seed, are the levels of their
-index, so series[label] has the values of one label, by seed.
+found is what find() in run.py returns: a DataFrame of lines of results, with a row for each
+seed and a column for each label. Values are a Series: the parts of the label, then the
+seed, are the levels of its index, so series[label] has the values of one label, by seed.
 """
 
 import warnings
@@ -25,31 +25,21 @@ FAILED = 0.2  # an accuracy below it is little more than chance, which is 0.1
 
 def values(found, name, function):
     """Return function(line) for every run, as a Series of this name."""
-    made = {
-        (*label, seed): function(line)
-        for label, lines in found.items()
-        for seed, line in lines.items()
-    }
-    return pd.Series(made, name=name, dtype=float)
+    return found.map(function).astype(float).unstack().rename(name)
 
 
 def after(found, quantity, epoch=None):
     """Return a quantity of QUANTITIES after an epoch of each run, by default the last."""
-    lengths = {
-        len(line["history"]["loss"])
-        for lines in found.values()
-        for line in lines.values()
-    }
-    if epoch is None:
+    lengths = found.map(lambda line: len(line["history"]["loss"])).unstack().unique()
+    if epoch is None or list(lengths) == [1]:  # a trial has one epoch
         (epoch,) = lengths  # runs of different lengths must not share a column
-    epoch = min([epoch, *lengths])  # a try has only one
     name = f"{QUANTITIES[quantity]} after {plural(epoch, 'epoch')}"
     return values(found, name, lambda line: line["history"][quantity][epoch - 1])
 
 
-def validation_and_test(found, epoch=None):
-    """Return validation and test accuracy after an epoch, by default the last."""
-    return [after(found, name, epoch) for name in ("val_accuracy", "test_accuracy")]
+def validation_and_test(found):
+    """Return validation and test accuracy after the last epoch."""
+    return [after(found, name) for name in ("val_accuracy", "test_accuracy")]
 
 
 def by_label(series, function):
@@ -67,9 +57,10 @@ def table(columns, corner="network", reference=None):
     rows = pd.DataFrame({series.name: by_label(series, mean) for series in columns})
     last = columns[-1]
     if reference is not None:
-        rows[f"its difference to “{text(reference)}”"] = [
+        quantity = last.name.partition(" after ")[0]
+        rows[f"{quantity} minus that of “{text(reference)}”"] = [
             difference(last[label], last[reference]) if label != reference else ""
-            for label in map(as_tuple, rows.index)
+            for label in rows.index
         ]
     rows["seeds"] = by_label(last, len).astype(int)
     return markdown(rows, corner)
@@ -132,10 +123,9 @@ def difference(first, second):
     words = signed(by_seed.mean(skipna=False))
     if by_seed.std() > 0:  # not with one seed
         low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
-        words += f" ({end(low)} to {end(high)})"
-    return (
-        f"{words}, above with {(by_seed > 0).sum()} of {plural(len(by_seed), 'seed')}"
-    )
+        words += f" ({interval_end(low)} to {interval_end(high)})"
+    positive = (by_seed > 0).sum()
+    return f"{words}, positive with {positive} of {plural(len(by_seed), 'seed')}"
 
 
 def mean(seeds):
@@ -161,7 +151,7 @@ def signed(number, digits=3):
     return "0.000" if float(words) == 0 else words
 
 
-def end(number):
+def interval_end(number):
     """Return an interval's end as text. It shows on which side of 0 it is."""
     words = signed(number)
     return signed(number, digits=4) if words == "0.000" else words
@@ -171,13 +161,9 @@ def plural(number, noun):
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def as_tuple(label):
-    return label if isinstance(label, tuple) else (label,)
-
-
 def text(label):
     """Return a label as text."""
-    return ", ".join(map(str, as_tuple(label)))
+    return ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 def markdown(frame, corner):

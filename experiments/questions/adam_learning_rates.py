@@ -2,15 +2,14 @@
 
 import figures
 import tables
-from figures import WITH, WITHOUT
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 3
 RATES = 0.001, 0.003, 0.01, 0.03, 0.1
 RUNS = {
-    (name, rate): Run(script_layers(norm), learning_rate=rate, epochs=10)
+    (name, rate): Run(network, learning_rate=rate, epochs=10)
     for rate in RATES
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name, network in NETWORKS.items()
 }
 
 
@@ -22,18 +21,16 @@ def report(found):
     }
     first = tables.after(found, "val_accuracy", 1)
     starts = {rate: (first[WITH, rate], first[WITHOUT, rate]) for rate in RATES}
-    return "\n\n".join(
-        [
-            tables.grid(validation, "learning rate"),
-            tables.grid(test, "learning rate"),
-            tables.at_their_best(validation, test),
-            "Validation accuracy at 0.003 minus that at 0.001:",
-            tables.differences(rates),
-            "What the layers add to validation accuracy after the first epoch, by learning"
-            " rate:",
-            tables.differences(starts),
-        ]
+    yield tables.grid(validation, "learning rate")
+    yield tables.grid(test, "learning rate")
+    yield tables.at_their_best(validation, test)
+    yield "Validation accuracy at 0.003 minus that at 0.001:"
+    yield tables.differences(rates)
+    yield (
+        "What the layers add to validation accuracy after the first epoch, by learning"
+        " rate:"
     )
+    yield tables.differences(starts)
 
 
 def draw(found):

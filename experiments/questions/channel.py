@@ -8,7 +8,7 @@ import runs
 from runs import Run
 
 SEEDS = 1
-RUNS = {("the script's network",): Run()}
+RUNS = {"the script's network": Run()}
 
 
 class Channel(runs.Measurement):
@@ -56,9 +56,8 @@ MEASUREMENT = Channel
 
 
 def report(found):
-    (lines,) = found.values()
-    result = Channel.of(lines[1])
-    return (
+    result = Channel.of(found.iat[0, 0])
+    yield (
         f"Before the layer the channel's mean is {result['mean']:.3f} and its variance"
         f" {result['variance']:.3f}; gamma is {result['gamma']:.3f} and beta"
         f" {result['beta']:.3f}."
@@ -66,8 +65,7 @@ def report(found):
 
 
 def draw(found):
-    (lines,) = found.values()
-    result = Channel.of(lines[1])
+    result = Channel.of(found.iat[0, 0])
     figure, rows = figures.new(rows=2, size=(7, 4), sharex=True, sharey=True)
     variance = result["variance"]
     normalized = variance / (variance + 0.001)  # Keras' epsilon

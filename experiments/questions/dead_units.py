@@ -4,8 +4,8 @@ import keras
 
 import runs
 import tables
-from figures import WITH, WITHOUT
 from questions import adam_learning_rates
+from runs import WITH, WITHOUT
 
 SEEDS = 3
 RUNS = adam_learning_rates.RUNS
@@ -49,4 +49,4 @@ def report(found):
         dead[WITHOUT].rename("dead, without"),
         accuracy[WITHOUT].rename(f"{accuracy.name}, without"),
     ]
-    return tables.every_seed(columns, "learning rate (by seed)")
+    yield tables.every_seed(columns, "learning rate (by seed)")

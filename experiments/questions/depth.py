@@ -4,8 +4,8 @@ import pandas as pd
 
 import figures
 import tables
-from figures import GLOROT, HE, WITH
-from runs import BATCH_NORM, Run, layer
+from figures import GLOROT, HE
+from runs import BATCH_NORM, WITH, Run, layer
 
 SEEDS = 5
 DEPTHS = 2, 8, 20, 40
@@ -52,7 +52,8 @@ RUNS = {
 def report(found):
     corner = "optimizer, convolutions"
     test = tables.after(found, "test_accuracy")
-    return f"{tables.grid(test, corner)}\n\n{layers_minus_others(test, corner)}"
+    yield tables.grid(test, corner)
+    yield layers_minus_others(test, corner)
 
 
 def layers_minus_others(test, corner):

@@ -1,22 +1,17 @@
 """And with each at its best, a higher learning rate that decays?"""
 
 import tables
-from figures import WITH, WITHOUT
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 5
 RUNS = {
-    (name,): Run(script_layers(norm), learning_rate=0.003, cosine_decay=True, epochs=25)
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    name: Run(network, learning_rate=0.003, cosine_decay=True, epochs=25)
+    for name, network in NETWORKS.items()
 }
 
 
 def report(found):
     columns = tables.validation_and_test(found)
-    return "\n\n".join(
-        [
-            tables.table(columns),
-            "The difference that the layers make:",
-            tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns}),
-        ]
-    )
+    yield tables.table(columns)
+    yield "The difference that the layers make:"
+    yield tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns})

@@ -1,6 +1,7 @@
 """Fine-tuning on other data: what should the layers do?"""
 
 import keras
+import pandas as pd
 
 import model_batchnorm
 import runs
@@ -8,7 +9,7 @@ import tables
 from runs import Run
 
 SEEDS = 5
-RUNS = {("trained on KMNIST",): Run(train_images=10_000)}
+RUNS = {"trained on KMNIST": Run(train_images=10_000)}
 IMAGES = 200  # digits to fine-tune on
 TRAINING = {"epochs": 10, "batch_size": 20, "validation_split": 0}
 
@@ -88,27 +89,20 @@ MEASUREMENT = FineTuning
 
 
 def report(found):
-    (lines,) = found.values()
-    by_recipe = {
-        (recipe,): {
-            seed: FineTuning.of(line)[freeze.__name__]
-            | {"before": line["history"]["test_accuracy"][-1]}
-            for seed, line in lines.items()
-        }
-        for recipe, freeze in RECIPES.items()
-    }
+    lines = found.iloc[:, 0]
+    names = {freeze.__name__: recipe for recipe, freeze in RECIPES.items()}
+    tuned = pd.DataFrame([FineTuning.of(line) for line in lines], lines.index)
+    tuned = tuned.rename(columns=names)
     before = tables.values(
-        by_recipe,
+        pd.DataFrame(dict.fromkeys(RECIPES, lines)),
         "KMNIST test accuracy before",
-        lambda accuracies: accuracies["before"],
+        lambda line: line["history"]["test_accuracy"][-1],
     )
     after = tables.values(
-        by_recipe,
-        "after, with the old last layer",
-        lambda accuracies: accuracies["KMNIST"],
+        tuned, "after, with the old last layer", lambda accuracies: accuracies["KMNIST"]
     )
     digits = tables.values(
-        by_recipe, "digits test accuracy", lambda accuracies: accuracies["digits"]
+        tuned, "digits test accuracy", lambda accuracies: accuracies["digits"]
     )
     differences = {
         f"{of.name}, “{one}” minus “{other}”": (of[one], of[other])
@@ -118,9 +112,5 @@ def report(found):
         )
     }
     corner = f"what is trained on {IMAGES} digits"
-    return "\n\n".join(
-        [
-            tables.table([before, after, digits], corner, reference=(EVERYTHING,)),
-            tables.differences(differences),
-        ]
-    )
+    yield tables.table([before, after, digits], corner, reference=EVERYTHING)
+    yield tables.differences(differences)

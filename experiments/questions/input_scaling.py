@@ -1,19 +1,18 @@
 """Does it replace scaling the inputs?"""
 
 import tables
-from figures import WITH, WITHOUT
 from questions.depth import OPTIMIZERS, SETTINGS
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 5
 RANGES = {"images 0 to 1": 1, "images 0 to 255": 255}
 RUNS = {
     (name, optimizer, images): Run(
-        script_layers(norm), largest_pixel=largest, **SETTINGS, **options
+        network, largest_pixel=largest, **SETTINGS, **options
     )
     for optimizer, options in OPTIMIZERS.items()
     for images, largest in RANGES.items()
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name, network in NETWORKS.items()
 }
 
 
@@ -28,5 +27,5 @@ def report(found):
         for name in (WITH, WITHOUT)
         for optimizer in OPTIMIZERS
     }
-    grid = tables.grid(test, "optimizer, images")
-    return f"{grid}\n\n{tables.differences(pairs)}"
+    yield tables.grid(test, "optimizer, images")
+    yield tables.differences(pairs)

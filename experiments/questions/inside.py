@@ -5,14 +5,13 @@ import numpy as np
 
 import figures
 import runs
-from figures import WITH, WITHOUT
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, Run
 
 SEEDS = 3
 RUNS = {
-    (name, rate): Run(script_layers(norm), learning_rate=rate)
+    (name, rate): Run(network, learning_rate=rate)
     for rate in (0.001, 0.1)
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name, network in NETWORKS.items()
 }
 
 
@@ -65,13 +64,13 @@ MEASUREMENT = Percentiles
 
 
 def report(found):
-    return "![15th, 50th and 85th percentile of a typical input](inside.png)"
+    yield "![15th, 50th and 85th percentile of a typical input](inside.png)"
 
 
 def draw(found):
     figure, grid = figures.new(2, 2, size=(9, 6), sharex=True, sharey=True)
     for axes, ((name, rate), lines) in zip(grid.flat, found.items()):
-        for line, look in zip(lines.values(), ("-", "--", ":")):
+        for line, look in zip(lines, ("-", "--", ":")):
             followed = Percentiles.of(line)
             for values, width in zip(followed["values"], (0.7, 1.5, 0.7)):
                 axes.plot(

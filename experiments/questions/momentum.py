@@ -7,7 +7,7 @@ from runs import Run, layer, script_layers
 SEEDS = 3
 MOMENTA = 0.9, 0.99, 0.999
 RUNS = {
-    (f"momentum {momentum}",): Run(
+    f"momentum {momentum}": Run(
         script_layers(layer("BatchNormalization", momentum=momentum))
     )
     for momentum in MOMENTA
@@ -16,22 +16,19 @@ RUNS = {
 
 def report(found):
     columns = [tables.after(found, "val_accuracy", epoch) for epoch in range(1, 6)]
-    first, second, _ = found.values()
-    same = sum(
-        first[seed]["history"]["loss"] == second[seed]["history"]["loss"]
-        for seed in first
-    )
-    return (
-        tables.table(columns)
-        + "\n\nThe training losses of the first two agree in all five digits of"
-        f" results.jsonl with {same} of {tables.plural(len(first), 'seed')}."
+    losses = found.map(lambda line: line["history"]["loss"])
+    same = (losses.iloc[:, 0] == losses.iloc[:, 1]).sum()
+    yield tables.table(columns)
+    yield (
+        "The training losses of the first two agree in all five digits of"
+        f" results.jsonl with {same} of {tables.plural(len(found), 'seed')}."
     )
 
 
 def draw(found):
-    figure, row = figures.new(columns=len(found), size=(9, 3.4), sharey=True)
-    for axes, ((momentum,), lines) in zip(row, found.items()):
-        for number, line in enumerate(lines.values()):
+    figure, row = figures.new(columns=len(MOMENTA), size=(9, 3.4), sharey=True)
+    for axes, (momentum, lines) in zip(row, found.items()):
+        for number, line in enumerate(lines):
             for name, look in ("accuracy", "--"), ("val_accuracy", "-"):
                 curve = line["history"][name]
                 axes.plot(

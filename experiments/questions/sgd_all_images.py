@@ -1,4 +1,4 @@
-"""With SGD on all images: the same?"""
+"""Is it the same with SGD on all images?"""
 
 from dataclasses import replace
 

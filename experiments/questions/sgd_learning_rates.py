@@ -2,13 +2,12 @@
 
 import figures
 import tables
-from figures import WITH, WITHOUT
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, Run
 
 SEEDS = 5
 RUNS = {
     (name, rate): Run(
-        script_layers(norm),
+        network,
         train_images=10_000,
         optimizer="SGD",
         learning_rate=rate,
@@ -16,19 +15,15 @@ RUNS = {
         epochs=5,
     )
     for rate in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name, network in NETWORKS.items()
 }
 
 
 def report(found):
     validation, test = tables.validation_and_test(found)
-    return "\n\n".join(
-        [
-            tables.grid(validation, "learning rate"),
-            tables.grid(test, "learning rate"),
-            tables.at_their_best(validation, test),
-        ]
-    )
+    yield tables.grid(validation, "learning rate")
+    yield tables.grid(test, "learning rate")
+    yield tables.at_their_best(validation, test)
 
 
 def draw(found):

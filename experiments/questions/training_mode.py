@@ -1,6 +1,7 @@
 """What if it stays in training mode?"""
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 import figures
@@ -9,7 +10,7 @@ import tables
 from runs import Run
 
 SEEDS = 5
-RUNS = {("the default network",): Run(epochs=25)}
+RUNS = {"the default network": Run(epochs=25)}
 KINDS = {
     "moving": "the moving averages, as in `predict`",
     "250": "shuffled batches of 250",
@@ -31,7 +32,6 @@ class TrainingMode(runs.Measurement):
 
     def on_train_end(self, logs=None):
         _, (x_test, y_test) = self.data
-        weights = self.model.get_weights()
         predict = tf.function(lambda x: self.model(x, training=True))
         results = self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)
         self.result = {"moving": results[1]}
@@ -45,7 +45,6 @@ class TrainingMode(runs.Measurement):
                 for at in range(0, len(x), size)
             ]
             self.result[kind] = float(np.mean(np.concatenate(predicted) == y))
-        self.model.set_weights(weights)  # their averages have moved
 
 
 MEASUREMENT = TrainingMode
@@ -53,17 +52,13 @@ MEASUREMENT = TrainingMode
 
 def accuracies(found):
     """Return the test accuracies, labelled by how the network normalizes."""
-    (lines,) = found.values()
-    by_kind = {
-        (name,): {seed: TrainingMode.of(line)[kind] for seed, line in lines.items()}
-        for kind, name in KINDS.items()
-    }
-    return tables.values(by_kind, "test accuracy", float)
+    by_kind = pd.DataFrame([TrainingMode.of(line) for line in found.iloc[:, 0]])
+    return by_kind.rename(columns=KINDS).unstack().rename("test accuracy")
 
 
 def report(found):
-    reference = (KINDS["moving"],)
-    return tables.table([accuracies(found)], "normalized by", reference)
+    reference = KINDS["moving"]
+    yield tables.table([accuracies(found)], "normalized by", reference)
 
 
 def draw(found):

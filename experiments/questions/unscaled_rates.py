@@ -1,21 +1,20 @@
 """Unscaled inputs without the layers: is it the rate that fails, or the scale?"""
 
 import tables
-from figures import WITH, WITHOUT
 from questions.depth import OPTIMIZERS, SETTINGS
-from runs import BATCH_NORM, Run, script_layers
+from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 5
 SGD = OPTIMIZERS["SGD with momentum"]
 RUNS = {
     (name, images, rate): Run(
-        script_layers(norm),
+        network,
         largest_pixel=largest,
         **SETTINGS | SGD | {"learning_rate": rate},
     )
     for images, largest in {"0 to 1": 1, "0 to 255": 255}.items()
     for rate in (0.01, 0.001, 0.0001)
-    for name, norm in {WITH: BATCH_NORM, WITHOUT: None}.items()
+    for name, network in NETWORKS.items()
 }
 
 
@@ -32,11 +31,7 @@ def report(found):
             test[WITHOUT, "0 to 255", 0.0001],
         ),
     }
-    return "\n\n".join(
-        [
-            tables.grid(validation, corner),
-            tables.grid(test, corner),
-            "Test accuracy:",
-            tables.differences(best),
-        ]
-    )
+    yield tables.grid(validation, corner)
+    yield tables.grid(test, corner)
+    yield "Test accuracy:"
+    yield tables.differences(best)

@@ -7,8 +7,8 @@ import numpy as np
 
 import runs
 import tables
-from figures import WITH, WITHOUT
 from questions import sgd_learning_rates
+from runs import WITH, WITHOUT
 
 SEEDS = 5
 RUNS = {
@@ -47,12 +47,8 @@ def report(found):
         for name in (WITH, WITHOUT)
         for decay in (0.003, 0.03)
     }
-    return "\n\n".join(
-        [
-            tables.pairs([validation, test], "weight decay"),
-            "Test accuracy:",
-            tables.differences(decays),
-            "The kernels after the training:",
-            tables.table(norms, "network, weight decay"),
-        ]
-    )
+    yield tables.pairs([validation, test], "weight decay")
+    yield "Test accuracy:"
+    yield tables.differences(decays)
+    yield "The kernels after the training:"
+    yield tables.table(norms, "network, weight decay")

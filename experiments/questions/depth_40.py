@@ -1,9 +1,9 @@
 """At 40 convolutions: a longer training, and He initialization with the layers?"""
 
 import tables
-from figures import BOTH, HE, WITH
+from figures import BOTH, HE
 from questions.depth import OPTIMIZERS, SETTINGS, layers_minus_others, plain_stack
-from runs import BATCH_NORM, Run
+from runs import BATCH_NORM, WITH, Run
 
 SEEDS = 5
 RUNS = {
@@ -19,8 +19,7 @@ RUNS = {
 
 def report(found):
     corner = "optimizer, convolutions"
-    test = [tables.after(found, "test_accuracy", epoch) for epoch in (3, 9)]
-    return "\n\n".join(
-        [*(tables.grid(series, corner) for series in test)]
-        + [layers_minus_others(test[-1], corner)]
-    )
+    for epoch in (3, 9):
+        test = tables.after(found, "test_accuracy", epoch)
+        yield tables.grid(test, corner)
+    yield layers_minus_others(test, corner)

@@ -1,8 +1,7 @@
-"""What instead, when batches must be small?"""
+"""What can replace it when batches must be small?"""
 
 import tables
-from figures import WITHOUT
-from runs import BATCH_NORM, Run, layer, script_layers
+from runs import BATCH_NORM, WITHOUT, Run, layer, script_layers
 
 SEEDS = 5
 SIZES = 2, 4
@@ -12,10 +11,10 @@ NETWORKS = {
     "BatchNormalization before ReLU, three layers": script_layers(
         BATCH_NORM, before_relu=True, after_pooling=False
     ),
-    # Not layer(): a Keras before 3.14 has no renorm, and would refuse it here. Its
-    # averages' momentum has to be that of renorm's own, 0.99, Keras' default for both.
+    # Keras 3.14 or later. The averages' momentum has to be that of renorm's own, 0.99,
+    # Keras' default for both.
     "BatchNormalization, `renorm=True`, nothing clipped": script_layers(
-        {"BatchNormalization": {"renorm": True}}
+        layer("BatchNormalization", renorm=True)
     ),
     "GroupNormalization, 8 groups": script_layers(
         layer("GroupNormalization", groups=8)
@@ -34,11 +33,6 @@ RUNS = {
 
 def report(found):
     columns = tables.validation_and_test(found)
-    return "\n\n".join(
-        tables.table(
-            [series[size] for series in columns],
-            f"batch size {size}",
-            reference=(WITHOUT,),
-        )
-        for size in SIZES
-    )
+    for size in SIZES:
+        by_network = [series[size] for series in columns]
+        yield tables.table(by_network, f"batch size {size}", reference=WITHOUT)
