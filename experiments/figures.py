@@ -3,16 +3,13 @@
 import seaborn
 from matplotlib.figure import Figure
 
-from runs import WITH, WITHOUT
+from runs import GLOROT, HE, WITH, WITHOUT
 
-# Also without the layers, but with the initialization named.
-GLOROT, HE = "without, Keras' initialization", "without, He initialization"
-BOTH = "with Batch Normalization and He initialization"
 CHANCE = 0.1  # ten balanced classes
 
-COLORS = {WITH: "C0", WITHOUT: "C1", GLOROT: "C1", HE: "C2", BOTH: "C4"}
-MARKERS = {WITH: "o", WITHOUT: "s", GLOROT: "s", HE: "^", BOTH: "D"}
-LINES = {WITH: "-", WITHOUT: "--", GLOROT: "--", HE: ":", BOTH: "-."}
+COLORS = {WITH: "C0", WITHOUT: "C1", GLOROT: "C1", HE: "C2"}
+MARKERS = {WITH: "o", WITHOUT: "s", GLOROT: "s", HE: "^"}
+LINES = {WITH: "-", WITHOUT: "--", GLOROT: "--", HE: ":"}
 
 
 def new(rows=1, columns=1, size=(7, 4), **options):

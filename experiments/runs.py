@@ -67,6 +67,8 @@ def script_layers(
 
 
 WITH, WITHOUT = "with Batch Normalization", "without"
+# Also without the layers, but with the initialization named.
+GLOROT, HE = "without, Keras' initialization", "without, He initialization"
 NETWORKS = {WITH: script_layers(), WITHOUT: script_layers(norm=None)}
 
 
@@ -165,7 +167,7 @@ class Measurement(keras.callbacks.Callback):
     def key(cls):
         """Return what its results are found by in a line's "measured".
 
-        So who renames the class or its file loses the results.
+        If you rename the class or its file, its results are no longer found.
         """
         name = f"{cls.__module__.removeprefix('questions.')}.{cls.__name__}"
         return f"{name} {json.dumps(cls.settings)}" if cls.settings else name
@@ -245,7 +247,7 @@ def find(lines, run, seed, measurement=None):
     return None
 
 
-def write(file, run, seed, measurement=None):
+def add(file, run, seed, measurement=None):
     """Make a run and append its line to a file of results."""
     begin = time.process_time()
     results = make(run, seed, measurement)

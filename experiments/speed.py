@@ -2,8 +2,8 @@
 
     python experiments/speed.py
 
-Within a table, the ways to train alternate in one process, an epoch each, validation
-included, so that all of them meet the same machine. The first epoch of each, which traces
+Within a table, the networks take turns in one process, an epoch each, with validation, so
+that all of them meet the same machine. The first epoch of each, which traces
 its graph, does not count. The images are noise: speed does not depend on what they show.
 TensorFlow's oneDNN can only be chosen when a process starts, so the processes with it and
 without it alternate. Every single time goes into speed.json, under the machine that it was

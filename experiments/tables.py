@@ -31,8 +31,10 @@ def values(found, name, function):
 def after(found, quantity, epoch=None):
     """Return a quantity of QUANTITIES after an epoch of each run, by default the last."""
     lengths = found.map(lambda line: len(line["history"]["loss"])).unstack().unique()
-    if epoch is None or list(lengths) == [1]:  # a trial has one epoch
-        (epoch,) = lengths  # runs of different lengths must not share a column
+    if epoch is None:
+        if len(lengths) > 1:
+            raise ValueError(f"the runs have {sorted(lengths)} epochs: name one")
+        (epoch,) = lengths
     name = f"{QUANTITIES[quantity]} after {plural(epoch, 'epoch')}"
     return values(found, name, lambda line: line["history"][quantity][epoch - 1])
 

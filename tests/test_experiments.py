@@ -261,14 +261,14 @@ def test_a_second_call_changes_no_file(question, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_made(question, tmp_path, monkeypatch):
-    write = runs.write
+    add = runs.add
 
     def interrupted(file, made, seed, measurement):
         if seed == 2:
             raise KeyboardInterrupt
-        write(file, made, seed, measurement)
+        add(file, made, seed, measurement)
 
-    monkeypatch.setattr(runs, "write", interrupted)
+    monkeypatch.setattr(runs, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.answer([question], tmp_path)
     assert "| 1 |" in (tmp_path / "README.md").read_text("utf-8")  # of one seed

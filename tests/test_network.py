@@ -200,6 +200,12 @@ def test_the_four_layers_after_convolutions_and_poolings_use_the_kernel(model):
         assert kernels_in_training(model) == 4
 
 
+def test_the_kernel_is_used_whatever_the_dtype_policy_is_by_then(model):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    with fused_batch_norm(model):
+        assert kernels_in_training(model) == 4
+
+
 def test_a_nested_model_is_left_alone(model):
     outer = keras.Sequential([keras.Input((28, 28, 1)), model])
     with fused_batch_norm(outer):

@@ -4,8 +4,7 @@ import pandas as pd
 
 import figures
 import tables
-from figures import GLOROT, HE
-from runs import BATCH_NORM, WITH, Run, layer
+from runs import BATCH_NORM, GLOROT, HE, WITH, Run, layer
 
 SEEDS = 5
 DEPTHS = 2, 8, 20, 40
@@ -57,7 +56,7 @@ def report(found):
 
 
 def layers_minus_others(test, corner):
-    """Return a table: in each row, what the layers are ahead of each other network."""
+    """Return a table: in each row, by how much the layers are ahead of each other network."""
     networks = test.index.unique(0)
     rows = test.index.droplevel([0, -1]).unique()
     cells = {
@@ -66,7 +65,7 @@ def layers_minus_others(test, corner):
         ]
         for name in networks.drop(WITH)
     }
-    return tables.markdown(pd.DataFrame(cells, rows), f"{corner} (test accuracy)")
+    return tables.markdown(pd.DataFrame(cells, rows), f"{corner} ({test.name})")
 
 
 def draw(found):

@@ -1,9 +1,10 @@
-"""At 40 convolutions: a longer training, and He initialization with the layers?"""
+"""At 40 convolutions, does a longer training or He initialization help the layers?"""
 
 import tables
-from figures import BOTH, HE
 from questions.depth import OPTIMIZERS, SETTINGS, layers_minus_others, plain_stack
-from runs import BATCH_NORM, WITH, Run
+from runs import BATCH_NORM, HE, WITH, Run
+
+BOTH = "with Batch Normalization and He initialization"
 
 SEEDS = 5
 RUNS = {
@@ -19,7 +20,7 @@ RUNS = {
 
 def report(found):
     corner = "optimizer, convolutions"
-    for epoch in (3, 9):
-        test = tables.after(found, "test_accuracy", epoch)
-        yield tables.grid(test, corner)
+    test = tables.after(found, "test_accuracy")
+    yield tables.grid(tables.after(found, "test_accuracy", 3), corner)
+    yield tables.grid(test, corner)
     yield layers_minus_others(test, corner)

@@ -1,4 +1,4 @@
-"""And with each at its best, a higher learning rate that decays?"""
+"""Do the layers still help with a better learning rate that decays?"""
 
 import tables
 from runs import NETWORKS, WITH, WITHOUT, Run

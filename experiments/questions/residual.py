@@ -1,9 +1,8 @@
 """Is it decisive with residual connections?"""
 
-from figures import GLOROT, HE
 from questions import depth
 from questions.depth import OPTIMIZERS, SETTINGS, convolution
-from runs import BATCH_NORM, WITH, Run, layer, residual
+from runs import BATCH_NORM, GLOROT, HE, WITH, Run, layer, residual
 
 SEEDS = 5
 
