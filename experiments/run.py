@@ -4,8 +4,9 @@
     python experiments/run.py dropout        # one, by its file in questions/
     python experiments/run.py dropout --try  # a short trial on handwritten digits
 
-Every finished run is a line of results.jsonl, and is not made again. So an interrupted
-command goes on where it stopped.
+Every finished run is a line of results.jsonl. It is made again only if another question
+needs more epochs of it, or a measurement in it. So an interrupted command goes on where it
+stopped.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def test_the_example_by_hand_is_what_keras_computes():
 
 
 def test_in_the_block_to_copy_a_bias_would_change_nothing(tmp_path):
-    convolution, norm, relu = run("use_bias=False", tmp_path)["block"]
+    convolution, norm, relu = run("use_bias=False", tmp_path)["block"](32)
     features = convolution(small_data()[0])
     expected = relu(norm(features, training=True))
     biased = relu(norm(features + 5, training=True))
