@@ -246,11 +246,14 @@ def test_a_difference_is_paired_by_seed_and_has_an_interval():
 
 
 @pytest.fixture
-def question(monkeypatch):
-    """A question with networks that train in a moment."""
-    build = runs.build
-    monkeypatch.setattr(runs, "build", lambda _: build(FLAT))
-    return run.Question("bias", small=True)
+def question():
+    """A question with two seeds, and with networks that train in a moment."""
+    question = run.Question("bias", small=True)
+    question.runs = {
+        label: replace(FLAT, learning_rate=rate)
+        for label, rate in zip(question.runs, (0.001, 0.01))
+    }
+    return question
 
 
 def test_a_second_call_changes_no_file(question, tmp_path):
