@@ -55,9 +55,8 @@ class Question:
         }
         return pd.DataFrame(found).dropna()  # differences are paired by seed
 
-    def report(self, lines):
+    def report(self, found):
         """Return its tables in Markdown, or None if no seed has all its runs."""
-        found = self.find(lines)
         return None if found.empty else "\n\n".join(self.module.report(found))
 
 
@@ -95,7 +94,8 @@ def make_runs(questions, file):
 
 def write_report(question, lines, folder):
     """Write a question's tables into the folder's README.md, and its figure beside it."""
-    report = question.report(lines)
+    found = question.find(lines)
+    report = question.report(found)
     if report is None:
         print(f"Some of its runs are missing: {question.heading}")
         return
@@ -105,7 +105,7 @@ def write_report(question, lines, folder):
         text += f"\n## {question.heading}\n\n{start(question.name)}\n{END}\n"
     readme.write_text(fill(text, question.name, report), "utf-8", newline="\n")
     if hasattr(question.module, "draw"):
-        figure = question.module.draw(question.find(lines))
+        figure = question.module.draw(found)
         figure.savefig(folder / f"{question.name}.png", dpi=110)
 
 

@@ -63,7 +63,7 @@ def measure(kind, made):
 @pytest.mark.parametrize("name", run.NAMES)
 def test_the_readme_has_a_questions_heading_tables_and_figure(name, lines):
     question = run.Question(name)
-    report = question.report(lines)
+    report = question.report(question.find(lines))
     before, marker, _ = README.partition(run.start(name))
     assert bool(marker) == bool(report)  # no section before there is a result
     if report:
