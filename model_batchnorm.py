@@ -1,42 +1,47 @@
 """Batch Normalization in Keras: a small convolutional network learns to read KMNIST.
 
-KMNIST has 70,000 grayscale images, 28 x 28 pixels, of ten cursive Japanese characters.
+KMNIST contains 70,000 grayscale images, 28 x 28 pixels, of ten cursive Japanese characters.
 
     python model_batchnorm.py                               # train for 25 epochs
-    python model_batchnorm.py --epochs 3 --compare          # then without the layers, too
-    python model_batchnorm.py --epochs 3 --dataset digits   # needs no network connection
+    python model_batchnorm.py --epochs 3 --compare          # again without the layer
+    python model_batchnorm.py --epochs 3 --dataset digits   # works offline
+
+With Batch Normalization, validation accuracy reaches 0.97 after the first epoch; without
+it, that takes four to six. After 25 epochs, test accuracy is 0.952 ± 0.002 with it and
+0.950 ± 0.004 without: the means and standard deviations of ten runs with different seeds.
 
 The layer: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
 The data: Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718
 The network: MachineCurve (2020), "How to use Batch Normalization with Keras?"
 """
 
-import argparse
-import contextlib
+from __future__ import annotations  # main() has types from the end of this file
+
 import functools
-import hashlib
-import importlib.util
 import math
 import os
 import signal
-import socket
 import sys
-import threading
 from pathlib import Path
+from typing import Annotated, Literal
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # fused_batch_norm() below needs it
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # faster on older CPUs
+# TensorFlow reads these when it is imported. The first hides its messages, errors too: if it
+# does not find your GPU, set it to 0 to see why. The second is faster on older CPUs.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np
 import pooch
+import requests
 import tensorflow as tf
+import typer
 from extra_keras_datasets import kmnist
 from keras import layers
 from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
 
-VALIDATION_SPLIT = 0.2  # share of the training images held out for validation
+VALIDATION_SPLIT = 0.2  # fraction of the training images held out for validation
 
 
 def prepare(images):
@@ -49,36 +54,40 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
 
     input_shape is (height, width, channels). The network returns num_classes probabilities
     for each image. batch_norm=False leaves the BatchNormalization layers out. momentum,
-    from 0 to less than 1, is the share of its old value that a moving average keeps at
+    from 0 to less than 1, is the fraction of its old value that a moving average keeps at
     each training step.
     """
-    # In training, the layer takes each channel's mean and variance over the batch, that is,
-    # over all its images and all positions in them. It returns
+    # In training, the layer takes the mean and variance of each channel over the batch: over
+    # all its images and all positions in them. (After Dense there are no positions: each of
+    # the 256 units is a channel.) It returns
     #     gamma * (x - mean) / sqrt(variance + epsilon) + beta
-    # gamma and beta, one of each per channel, are learned; epsilon is 0.001.
+    # gamma and beta, one of each per channel, start at 1 and 0 and are learned. epsilon,
+    # 0.001, prevents a division by zero.
     #
     # In validation, evaluate() and predict(), it uses moving averages of the means and
     # variances instead, so that a prediction does not depend on the other images in the
-    # batch. Keras' default momentum is 0.99. With 0.9 the averages are usable ten times
-    # sooner, here after one epoch.
+    # batch. Each training step moves them a little:
+    #     average = momentum * average + (1 - momentum) * value of the batch
+    # They start at 0 (mean) and 1 (variance). After n steps, a fraction momentum ** n of that
+    # remains. Until it has faded, validation accuracy can be terrible: with momentum 0.9 for
+    # up to 66 steps, here a third of an epoch; with Keras' default, 0.99, for up to 688.
     #
-    # The paper puts the layer between a convolution and its activation. Here it comes after
-    # the activation, and again after each pooling, as in MachineCurve's article. Do not copy
-    # the two after pooling: they brought no measurable gain (experiments/README.md).
+    # The paper puts the layer between a convolution and its activation, and the convolution
+    # then needs no bias. Here it comes after the activation, as in MachineCurve's article.
     network = [
         keras.Input(shape=input_shape),  # (28, 28, 1)
         layers.Conv2D(32, kernel_size=3, activation="relu"),  # (26, 26, 32)
         layers.BatchNormalization(momentum=momentum),
         layers.MaxPooling2D(pool_size=2),  # (13, 13, 32)
-        layers.BatchNormalization(momentum=momentum),
+        layers.BatchNormalization(momentum=momentum),  # the article's: do not copy
         layers.Conv2D(64, kernel_size=3, activation="relu"),  # (11, 11, 64)
         layers.BatchNormalization(momentum=momentum),
         layers.MaxPooling2D(pool_size=2),  # (5, 5, 64)
-        layers.BatchNormalization(momentum=momentum),
+        layers.BatchNormalization(momentum=momentum),  # the article's: do not copy
         layers.Flatten(),  # (1600,)
         layers.Dense(256, activation="relu"),  # (256,)
         layers.BatchNormalization(momentum=momentum),
-        # Probabilities are float32 even if the other layers compute in 16 bits.
+        # Always float32: 16 bits are too coarse for probabilities.
         layers.Dense(num_classes, activation="softmax", dtype="float32"),  # (10,)
     ]
     if not batch_norm:
@@ -90,200 +99,188 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     return keras.Sequential(network)
 
 
-def train_and_test(x_train, y_train, x_test, y_test, *, batch_norm, options, callbacks):
-    """Build, train and test the network, with or without its BatchNormalization layers.
+def train(
+    model, x_train, y_train, *, epochs, batch_size, learning_rate, callbacks=None
+):
+    """Compile and train a model; return Keras' History of the training.
 
-    The images come from prepare(), the options from main(). Returns the model,
-    Keras' History of the training, and the result as a line of text.
+    The images come from prepare(); the labels are integers.
     """
-    # With or without BatchNormalization, the other layers start with the same weights.
-    keras.utils.set_random_seed(options.seed)
-    model = build_model(
-        input_shape=x_train.shape[1:],
-        num_classes=10,
-        batch_norm=batch_norm,
-        momentum=options.momentum,
-    )
     model.compile(
-        optimizer=keras.optimizers.Adam(options.learning_rate),
-        loss="sparse_categorical_crossentropy",  # the labels are integers
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="sparse_categorical_crossentropy",  # integer labels
         metrics=["accuracy"],
+        # Python calls TensorFlow once for 16 steps. The result is the same, a little sooner.
+        steps_per_execution=16 if keras.backend.backend() == "tensorflow" else 1,
     )
-    # This only saves time on a CPU. Code of your own can call fit() without it.
-    with fused_batch_norm(model):
-        history = model.fit(
-            x_train,
-            y_train,
-            batch_size=options.batch_size,
-            epochs=options.epochs,
-            validation_split=VALIDATION_SPLIT,  # the last 20 % of the images
-            callbacks=callbacks,
-            verbose=1 if sys.stdout.isatty() else 2,  # 2: one line per epoch
-        )
-    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-    return model, history, f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
+    return model.fit(
+        x_train,
+        y_train,
+        batch_size=batch_size,
+        epochs=epochs,
+        # Keras holds out the last 20 % before it shuffles: do not sort images by class.
+        validation_split=VALIDATION_SPLIT,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,  # 2: one line per epoch
+    )
 
 
-def main(argv=None):
-    """Run the example with these command-line options; return the exit status."""
-    options = parse_options(argv)
-    # By default this is extra_keras_datasets.kmnist.load_data(); see below.
-    dataset, ((x_train, y_train), (x_test, y_test)) = load_or_exit(options.dataset)
-    x_train = prepare(x_train[: options.train_images])
-    y_train = y_train[: options.train_images]
+def main(  # the options of the command line; their types are at the end of this file
+    *,
+    epochs: Epochs = 25,
+    dataset: Dataset = None,
+    compare: Compare = False,
+    plot: PlotFile = None,
+    save: KerasFile = None,
+    train_images: TrainImages = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = 0.001,
+    momentum: Momentum = 0.9,
+    dtype_policy: DtypePolicy = "float32",
+    seed: Seed = 1,
+):
+    """Train a network with Batch Normalization on KMNIST, and test it."""
+    # By default, this calls kmnist.load_data().
+    dataset, ((x_train, y_train), (x_test, y_test)) = load_or_exit(dataset)
+    x_train = prepare(x_train[:train_images])
+    y_train = y_train[:train_images]
     x_test = prepare(x_test)
+    batch_size = batch_size or default_batch_size(len(x_train))
+    describe(dataset, len(x_train), len(x_test), batch_size, epochs, momentum)
 
-    num_training = int(len(x_train) * (1 - VALIDATION_SPLIT))  # as fit() computes it
-    options.batch_size = options.batch_size or default_batch_size(num_training)
-    steps = math.ceil(num_training / options.batch_size)
-    print(
-        f"{dataset}: {num_training} training, {len(x_train) - num_training} validation"
-        f" and {len(x_test)} test images\n"
-        f"batch size {options.batch_size}, {steps} steps per epoch"
-    )
-    # The share of the moving averages' initial values that is left at the end:
-    left = options.momentum ** (steps * options.epochs)
-    if "with" in options.networks and left > 0.001:
-        print(
-            "Too few steps for this momentum: validation and test accuracy may be far too low."
-        )
-
-    # The same seed gives the same result on the same machine.
-    tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(options.dtype_policy)
+    keras.config.set_dtype_policy(dtype_policy)  # of all layers made from here on
+    ctrl_c = StopOnCtrlC()
     histories, results = {}, {}
-    with StopOnCtrlC() as ctrl_c:
-        for name in options.networks:  # "with", "without" or both
-            print(f"Training {name} Batch Normalization", flush=True)
-            model, histories[name], results[name] = train_and_test(
+    for name in ["with", "without"] if compare else ["with"]:
+        print(f"Training {name} Batch Normalization", flush=True)
+        # The other layers start with the same weights in both networks.
+        keras.utils.set_random_seed(seed)
+        model = build_model(
+            input_shape=x_train.shape[1:],
+            num_classes=10,
+            batch_norm=(name == "with"),
+            momentum=momentum,
+        )
+        use_fused_kernel(model)  # only saves time; your own code can do without it
+        with ctrl_c:
+            histories[name] = train(
+                model,
                 x_train,
                 y_train,
-                x_test,
-                y_test,
-                batch_norm=(name == "with"),
-                options=options,
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
                 callbacks=[ctrl_c],
             )
-            if dataset == "digits":
-                results[name] += " (digits, not KMNIST)"
-            if ctrl_c.pressed:
-                results[name] += " (stopped by Ctrl-C)"
-            print(results[name], flush=True)
-            if options.save and name == options.networks[0]:
-                model.save(options.save)
-            if ctrl_c.pressed:
-                break
-        if len(results) > 1:
-            print()
-            for name, result in results.items():
-                print(f"{name:7} {result}")
-        if options.plot:
-            plot(histories).savefig(options.plot)
-    return 130 if ctrl_c.pressed else 0  # 130 is the convention for Ctrl-C
+        if save and name == "with":
+            model.save(save)
+        loss, accuracy = model.evaluate(
+            x_test, y_test, batch_size=batch_size, verbose=0
+        )
+        results[name] = f"Test loss: {loss:.4f} / Test accuracy: {accuracy:.4f}"
+        if dataset == "digits":
+            results[name] += " (digits, not KMNIST)"
+        if ctrl_c.pressed:
+            results[name] += " (stopped by Ctrl-C)"
+        print(results[name], flush=True)
+        if ctrl_c.pressed:
+            break
+    if len(results) > 1:
+        print()
+        for name, result in results.items():
+            print(f"{name:7} {result}")
+    if plot:
+        plot_histories(histories, f"trained on {dataset}").savefig(plot)
+    if ctrl_c.pressed:
+        sys.exit(130)  # the convention for Ctrl-C
 
 
 # The example ends here. Below: the batch size, the data, a faster kernel, Ctrl-C, the plot
 # and the options.
 
 
-def default_batch_size(num_training):
+def default_batch_size(num_images):
     """Return 250, or fewer if an epoch would have fewer than 66 steps, but at least 2.
 
     0.9 ** 66 is less than 0.001, so with 66 steps the averages are usable after one epoch.
     """
-    return min(250, max(2, num_training // 66))
+    return min(250, max(2, num_training(num_images) // 66))
+
+
+def num_training(num_images):
+    """Return how many of the images fit() trains on; it validates with the others."""
+    return int(num_images * (1 - VALIDATION_SPLIT))
+
+
+def describe(dataset, num_images, num_test, batch_size, epochs, momentum):
+    """Print the sizes, and a warning if the moving averages will not be usable."""
+    training = num_training(num_images)
+    steps = math.ceil(training / batch_size)
+    print(
+        f"{dataset}: {training} training, {num_images - training} validation"
+        f" and {num_test} test images\n"
+        f"batch size {batch_size}, {steps} steps per epoch"
+    )
+    # The fraction of the averages' initial values that remains at the end:
+    if momentum ** (steps * epochs) > 0.001:
+        print(
+            "Too few steps for this momentum: validation and test accuracy may be far too"
+            " low. Train for more epochs, use smaller batches or lower the momentum."
+        )
 
 
 SHA256 = {  # of the published files
-    "train_imgs": "11d69e17c8fd294905864aef177fd10c2185e5a3655f4da03d72ea5a64c17a72",
-    "train_labels": "a325c877035602cb9b9ba54f4194a2a1b5f718026a463db5b5e0cdc124c03720",
-    "test_imgs": "692d824896bec8f3c357ebf7a0fe904ed67ac632ce953d0b58f7fbef7bb27d87",
-    "test_labels": "660f13a4705431ea2a6391c41ecbe384cd0d932c595a101ec4f3b8989e785046",
+    "kmnist.npz_kmnist_train_imgs": "11d69e17c8fd294905864aef177fd10c2185e5a3655f4da03d72ea5a64c17a72",
+    "kmnist.npz_kmnist_train_labels": "a325c877035602cb9b9ba54f4194a2a1b5f718026a463db5b5e0cdc124c03720",
+    "kmnist.npz_kmnist_test_imgs": "692d824896bec8f3c357ebf7a0fe904ed67ac632ce953d0b58f7fbef7bb27d87",
+    "kmnist.npz_kmnist_test_labels": "660f13a4705431ea2a6391c41ecbe384cd0d932c595a101ec4f3b8989e785046",
 }
-# Of the bytes of all 70,000 images, followed by those of all labels.
-ALL_SHA256 = "a91c75e8e73cbfd2af973873c28f72e2399e30a68d26ab4ea0dc4196b40df8bf"
 TIMEOUT = 15  # seconds without an answer
 
 
 def load_or_exit(dataset=None):
     """Return the name of a data set, and what load_data() returns for it.
 
-    Without a name it is "kmnist", or "digits" if KMNIST cannot be loaded. Exits with a
-    message if KMNIST was asked for by name and cannot be loaded.
+    Without a name it is "kmnist", or "digits" if the host of KMNIST cannot be reached. Any
+    other failure to load KMNIST, and any if it was asked for by name, ends the program.
     """
     try:
         return dataset or "kmnist", load_data(dataset or "kmnist")
-    except OSError as error:
-        if dataset:
-            sys.exit(f"{error}\n--dataset digits needs no network connection.")
-        print(f"{error}\nTraining on handwritten digits instead.", file=sys.stderr)
-        return "digits", load_data("digits")
+    except (OSError, ValueError) as error:  # ValueError: a checksum that does not match
+        if dataset or not isinstance(error, requests.RequestException):
+            sys.exit(f"No KMNIST: {error}\n--dataset digits needs no download.")
+        print(
+            f"No KMNIST: its host, codh.rois.ac.jp, cannot be reached"
+            f" ({type(error).__name__}). Training on handwritten digits instead.",
+            file=sys.stderr,
+        )
+    return "digits", load_data("digits")
 
 
 def load_data(dataset="kmnist"):
-    """Load "kmnist" or "digits", which needs no network connection.
+    """Load "kmnist" (downloaded once) or "digits" (part of scikit-learn).
 
     Returns (x_train, y_train), (x_test, y_test): uint8 images of shape (n, 28, 28), and
-    integer labels from 0 to 9. Raises OSError if KMNIST cannot be loaded.
+    integer labels from 0 to 9. Raises requests.RequestException, a kind of OSError, if
+    KMNIST cannot be downloaded, OSError if it cannot be stored, and ValueError if it is not
+    as published.
     """
-    return {"kmnist": load_kmnist, "digits": load_digits}[dataset]()
+    return {"kmnist": kmnist.load_data, "digits": load_digits}[dataset]()
 
 
-def load_kmnist():
-    """Load KMNIST with extra_keras_datasets or, if its host fails, from OpenML."""
-    get_file = kmnist.get_file
-    kmnist.get_file = fetch  # its own has no checksum, no time-out and no HTTPS
-    try:
-        return kmnist.load_data()
-    except (OSError, ValueError) as error:  # ValueError: a wrong checksum
-        reason = f"KMNIST: {type(error).__name__}: {error}"
-        print(f"{reason}\nTrying OpenML.", file=sys.stderr)
-    finally:
-        kmnist.get_file = get_file
-    try:
-        return load_openml()
-    except Exception as error:  # scikit-learn's client raises many kinds
-        raise OSError(f"OpenML: {type(error).__name__}: {error}") from error
-
-
-def fetch(name, origin):
-    """Return the path of a file of KMNIST in Keras' cache, downloaded if needed."""
-    path = pooch.retrieve(
+def get_file(name, origin):
+    """Return the path of a file in Keras' cache, downloaded if needed."""
+    return pooch.retrieve(
         origin.replace("http:", "https:"),
-        known_hash=SHA256[name.removeprefix("kmnist.npz_kmnist_")],
+        known_hash=SHA256.get(name),
         fname=name,
         path=Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets"),
-        downloader=pooch.HTTPDownloader(
-            timeout=TIMEOUT,
-            progressbar=importlib.util.find_spec("tqdm") is not None,
-        ),
+        downloader=pooch.HTTPDownloader(timeout=TIMEOUT),
     )
-    with contextlib.suppress(OSError):  # the file is another user's
-        # pooch lets only the owner of a file read it.
-        os.chmod(path, os.stat(path).st_mode | 0o444)
-    return path
 
 
-def load_openml():
-    """Load KMNIST from OpenML."""
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        images, labels = datasets.fetch_openml(
-            data_id=41982,
-            as_frame=False,
-            return_X_y=True,
-            parser="pandas",
-            read_csv_kwargs={"dtype": "uint8"},  # an eighth of the memory
-            n_retries=1,
-        )
-    finally:
-        socket.setdefaulttimeout(timeout)
-    if hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() != ALL_SHA256:
-        raise ValueError("what it sent is not KMNIST as published")
-    x_train, x_test = np.split(images.reshape(-1, 28, 28), [60_000])
-    y_train, y_test = np.split(labels, [60_000])
-    return (x_train, y_train), (x_test, y_test)
+# The package's own get_file uses plain HTTP, without a checksum or a time-out.
+kmnist.get_file = get_file
 
 
 def load_digits():
@@ -302,29 +299,24 @@ def load_digits():
     return (x_train, y_train), (x_test, y_test)
 
 
-@contextlib.contextmanager
-def fused_batch_norm(model):
-    """Train a model's BatchNormalization layers with TensorFlow's fused kernel.
+def use_fused_kernel(model):
+    """Let a model's BatchNormalization layers train with TensorFlow's fused kernel.
 
     The kernel is one operation where Keras has several. It computes the same, but rounds
     differently. Only layers with Keras' defaults for everything except momentum and epsilon
-    use it, and only the model's own, not those of models inside it. Use a new with block
-    after each compile(), around the first fit(), because Keras keeps what fit() traces.
+    use it, and only the model's own, not those of models inside it. Call this before the
+    first fit(). With another backend than TensorFlow it does nothing.
     """
-    fused = [layer for layer in model.layers if can_be_fused(layer)]
-    for layer in fused:
-        layer.call = functools.partial(fused_call, layer)
-    try:
-        yield
-    finally:
-        for layer in fused:
-            del layer.call
+    if keras.backend.backend() == "tensorflow":
+        for layer in model.layers:
+            if can_be_fused(layer):
+                layer.call = functools.partial(fused_call, layer)
 
 
 def can_be_fused(layer):
     """Return whether a layer is one whose configuration fused_call() knows."""
-    if type(layer) is not layers.BatchNormalization or "call" in vars(layer):
-        return False
+    if type(layer) is not layers.BatchNormalization:
+        return False  # a subclass may compute something else
     known = layers.BatchNormalization(
         momentum=layer.momentum,
         epsilon=layer.epsilon,
@@ -338,7 +330,8 @@ def can_be_fused(layer):
 
 def fused_call(layer, inputs, training=None, mask=None):
     """Compute what the layer's call() does, in training with the fused kernel."""
-    if not training or mask is not None or inputs.shape.rank != 4:
+    training = training and layer.trainable  # a frozen layer does not train
+    if not training or mask is not None or len(inputs.shape) != 4:
         return type(layer).call(layer, inputs, training=training, mask=mask)
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         inputs, layer.gamma, layer.beta, epsilon=layer.epsilon
@@ -355,38 +348,33 @@ def fused_call(layer, inputs, training=None, mask=None):
 
 
 class StopOnCtrlC(keras.callbacks.Callback):
-    """In its with block, Ctrl-C ends the training, and a second one the program.
+    """Lets Ctrl-C end fit() after the current step, and a second Ctrl-C the program.
 
-    It is a callback of fit(), too. In a thread other than the main one it does nothing.
+    It is a callback of fit(), and the with block around it.
     """
 
     pressed = False
 
     def __enter__(self):
-        self.in_main_thread = threading.current_thread() is threading.main_thread()
-        if self.in_main_thread:
-            self.handler = signal.signal(signal.SIGINT, self.press)
-        return self
+        self.handler = signal.getsignal(signal.SIGINT)
 
-    def press(self, signum, frame):
-        self.pressed = True
+    def on_train_begin(self, logs=None):  # fit() has just set stop_training to False
+        signal.signal(signal.SIGINT, self.stop)
+
+    def stop(self, signum, frame):
         signal.signal(signal.SIGINT, self.handler)
+        self.pressed = True
+        self.model.stop_training = True  # fit() looks at it after each step
         print("\nStopping; press Ctrl-C again to quit at once.", file=sys.stderr)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.pressed:
-            self.model.stop_training = True
-
-    on_epoch_end = on_train_batch_end
-
-    def __exit__(self, *exception):
-        if self.in_main_thread:
-            signal.signal(signal.SIGINT, self.handler)
+    def __exit__(self, *exception):  # also if fit() raises
+        signal.signal(signal.SIGINT, self.handler)
 
 
-def plot(histories):
+def plot_histories(histories, title):
     """Return a matplotlib Figure: accuracy and loss of each Keras History by name."""
     figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
+    figure.suptitle(title)
     looks = {"with": "C0o", "without": "C1s"}  # color and marker
     for axes, quantity in zip(figure.subplots(1, 2), ("accuracy", "loss")):
         for name, history in histories.items():
@@ -400,128 +388,94 @@ def plot(histories):
     return figure
 
 
-def parse_options(argv):
-    """Return the command line's options; exit with status 2 if one cannot work."""
-    parser = argparse.ArgumentParser(
-        description="Train a network with Batch Normalization on KMNIST, and test it."
-    )
-    parser.add_argument(
-        "--dataset",
-        choices=["kmnist", "digits"],
-        help="default: kmnist, or digits if KMNIST cannot be loaded",
-    )
-    parser.add_argument(
-        "--train-images",
-        type=number(int, 20),
-        metavar="N",
-        help="use only the first N training images (default: all)",
-    )
-    parser.add_argument(
-        "--epochs",
-        type=number(int, 1),
-        default=25,
-        metavar="N",
-        help="train for N epochs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=number(int, 2),
-        metavar="N",
-        help="use N images in each training step (default: 250, or fewer if an epoch"
-        " would have fewer than 66 steps)",
-    )
-    parser.add_argument(
-        "--learning-rate",
-        type=number(float, 1e-9, 1e9),
-        default=0.001,
-        metavar="RATE",
-        help="set the learning rate of Adam, the optimizer (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--momentum",
-        type=number(float, 0, 0.999999),
-        default=0.9,
-        metavar="M",
-        help="set the momentum of the layers' moving averages (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=number(int, 0, 2**32 - 1),
-        default=1,
-        metavar="N",
-        help="set the seed of all random numbers (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--dtype-policy",
-        choices=["float32", "mixed_bfloat16", "mixed_float16"],
-        default="float32",
-        help="compute in 32 bits or partly in 16 bits (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--save",
-        type=file(".keras"),
-        metavar="FILE",
-        help="save the trained network (with --compare, the first) as a .keras file",
-    )
-    parser.add_argument(
-        "--plot",
-        type=file(".png", ".svg", ".pdf"),
-        metavar="FILE",
-        help="plot accuracy and loss to a .png, .svg or .pdf file",
-    )
-    networks = parser.add_mutually_exclusive_group()
-    networks.add_argument(
-        "--no-batch-norm",
-        dest="networks",
-        action="store_const",
-        default=["with"],
-        const=["without"],
-        help="leave the BatchNormalization layers out",
-    )
-    networks.add_argument(
-        "--compare",
-        dest="networks",
-        action="store_const",
-        const=["with", "without"],
-        help="train with the BatchNormalization layers, then without them",
-    )
-    return parser.parse_args(argv)
+def a_number(value: float):
+    """Refuse nan, which is neither below nor above a limit."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
 
 
-def number(kind, low, high=math.inf):
-    """Return a type for argparse: a number of this kind, from low to high."""
+def writable(*suffixes):
+    """Return a check for typer: a file with one of these suffixes that can be written."""
 
-    def number(text):  # argparse shows this name: "invalid number value"
-        value = kind(text)
-        if not value >= low:
-            raise argparse.ArgumentTypeError(f"{text} is less than {low}")
-        if value > high:
-            raise argparse.ArgumentTypeError(f"{text} is more than {high}")
-        return value
-
-    return number
-
-
-def file(*suffixes):
-    """Return a type for argparse: a writable file with one of these suffixes."""
-
-    def file(text):
-        path = Path(text)
+    def check(path: Path | None):
+        if path is None:
+            return None
         if path.suffix not in suffixes:
-            raise argparse.ArgumentTypeError(
-                f"{text} does not end in {' or '.join(suffixes)}"
-            )
+            raise typer.BadParameter(f"{path} does not end in {' or '.join(suffixes)}")
         if path.is_dir() or not os.access(
             path if path.exists() else path.parent, os.W_OK
         ):
-            raise argparse.ArgumentTypeError(f"{text} cannot be written")
-        return str(path)
+            raise typer.BadParameter(f"{path} cannot be written")
+        return path
 
-    return file
+    return check
 
+
+# The options of main(), for typer. From Python: main(epochs=3, compare=True).
+Option = typer.Option
+Epochs = Annotated[int, Option(min=1, help="Train for this many epochs.")]
+Dataset = Annotated[
+    Literal["kmnist", "digits"] | None,
+    Option(
+        help="Train on this data set. By default it is KMNIST, or scikit-learn's digits if"
+        " KMNIST's host cannot be reached."
+    ),
+]
+Compare = Annotated[
+    bool, Option("--compare", help="Train again without Batch Normalization.")
+]
+PlotFile = Annotated[
+    Path | None,
+    Option(
+        callback=writable(".png", ".svg", ".pdf"),
+        help="Plot accuracy and loss to this .png, .svg or .pdf file.",
+    ),
+]
+KerasFile = Annotated[
+    Path | None,
+    Option(
+        callback=writable(".keras"),
+        help="Save the network with Batch Normalization to this .keras file.",
+    ),
+]
+TrainImages = Annotated[
+    int | None, Option(min=20, help="Use only this many of the training images.")
+]
+BatchSize = Annotated[
+    int | None,
+    Option(
+        min=2,
+        help="Use this many images in each training step. By default it is 250, or fewer if"
+        " an epoch would have fewer than 66 steps.",
+    ),
+]
+LearningRate = Annotated[
+    float,
+    Option(min=1e-9, max=1e9, callback=a_number, help="Set the learning rate of Adam."),
+]
+Momentum = Annotated[
+    float,
+    Option(
+        min=0,
+        max=0.999999,
+        callback=a_number,
+        help="Set the momentum of the moving averages.",
+    ),
+]
+DtypePolicy = Annotated[
+    Literal["float32", "mixed_bfloat16", "mixed_float16"],
+    Option(
+        help="Compute in 32 bits or partly in 16 bits. 16 bits can save time on a GPU or on"
+        " a processor with native bfloat16; on others they take several times as long."
+    ),
+]
+Seed = Annotated[
+    int, Option(min=0, max=2**32 - 1, help="Set the seed of all random numbers.")
+]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)
 
 # For "uv run model_batchnorm.py" and "pipx run model_batchnorm.py":
 #
@@ -535,6 +489,7 @@ if __name__ == "__main__":
 #     "numpy>=1.26.4",
 #     "matplotlib>=3.8.4",
 #     "pooch>=1.8.0",
-#     "tqdm>=4.66.0",
+#     "requests>=2.31.0",
+#     "typer>=0.19.0",
 # ]
 # ///

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import model_batchnorm  # before Keras, whose backend it sets
+import model_batchnorm  # before TensorFlow, for which it sets two variables
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
@@ -86,6 +87,7 @@ class Run:
 
     optimizer: str = "Adam"
     learning_rate: float = 0.001
+    last_learning_rate: float | None = None  # of the last layer, if it has another
     optimizer_momentum: float = 0.0  # that of SGD
     weight_decay: float = 0.0  # of all weights except gamma and beta
     cosine_decay: bool = False  # of the learning rate, to 0 at the end
@@ -107,9 +109,17 @@ def load(run):
     return (x_train, y_train), (x_test, y_test)
 
 
-def num_training(x_train):
-    """Return how many of the images are trained on; Keras validates with the others."""
-    return int(len(x_train) * (1 - model_batchnorm.VALIDATION_SPLIT))
+def split(data):
+    """Return (x, y) of the images that are trained on, and (x, y) of those that validate.
+
+    data is what load() returns.
+    """
+    (x_train, y_train), _ = data
+    trained_on = model_batchnorm.num_training(len(x_train))
+    return (
+        (x_train[:trained_on], y_train[:trained_on]),
+        (x_train[trained_on:], y_train[trained_on:]),
+    )
 
 
 def build(run):
@@ -135,7 +145,7 @@ def apply(network, x):
     return x
 
 
-def optimizer(run, steps):
+def optimizer(run, model, steps):
     """Return the run's optimizer, for a training of so many steps."""
     rate = run.learning_rate
     if run.cosine_decay:
@@ -145,18 +155,58 @@ def optimizer(run, steps):
         options["momentum"] = run.optimizer_momentum
     made = getattr(keras.optimizers, run.optimizer)(rate, **options)
     made.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    if run.last_learning_rate is not None:
+        of_the_last = {weight.path for weight in model.layers[-1].trainable_weights}
+        update_step = made.update_step
+
+        def update(gradient, variable, learning_rate):
+            if variable.path in of_the_last:
+                learning_rate = run.last_learning_rate
+            update_step(gradient, variable, learning_rate)
+
+        made.update_step = update
     return made
+
+
+def norms(model):
+    """Return a model's BatchNormalization layers."""
+    kind = keras.layers.BatchNormalization
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def kernel_lengths(model):
+    """Return the length of each kernel, all its weights as one vector."""
+    return [
+        float(np.linalg.norm(layer.kernel.numpy()))
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    ]
+
+
+def accuracy(model, x, y, batch_size=250, training=False):
+    """Return the accuracy of a model as it is now, in the middle of a training, too.
+
+    (Keras' evaluate() would use what it once traced, and reset the training's metrics.)
+    """
+    predict = tf.function(lambda batch: model(batch, training=training))
+    predicted = [
+        np.argmax(predict(x[at : at + batch_size]), axis=1)
+        for at in range(0, len(x), batch_size)
+    ]
+    return float(np.mean(np.concatenate(predicted) == y))
 
 
 class Measurement(keras.callbacks.Callback):
     """Measures something of a network, in the training or after it, into self.result.
 
-    It does not change the training. So it draws none of Keras' random numbers before the
-    training ends.
+    It is a callback of Keras, so it measures in on_train_begin(), on_epoch_end(),
+    on_train_end() and so on. It does not change the training: what it changes before the
+    end, it puts back, and it draws none of Keras' random numbers.
     """
 
     settings = {}  # what determines the result, besides the run's settings
     at_the_end = True  # False: a longer run has the same result
+    steps_per_execution = 16  # on_train_batch_end() is called after so many steps
     result = None  # lists, dicts, numbers and text
 
     def __init__(self, data):
@@ -182,14 +232,18 @@ def make(run, seed, measurement=None):
     """Make a run; return its history, and what a subclass of Measurement measured."""
     data = (x_train, y_train), test = load(run)
     measuring = [measurement(data)] if measurement else []
+    # Unlike the script, and as from the beginning: it draws other random numbers.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     model = build(run)
-    steps = math.ceil(num_training(x_train) / run.batch_size)
+    model_batchnorm.use_fused_kernel(model)
+    trained_on = model_batchnorm.num_training(len(x_train))
+    steps = math.ceil(trained_on / run.batch_size)
     model.compile(
-        optimizer=optimizer(run, steps * run.epochs),
+        optimizer=optimizer(run, model, steps * run.epochs),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
+        steps_per_execution=(measurement or Measurement).steps_per_execution,
     )
 
     def test_epoch(epoch, logs):  # Keras' History, the last callback, keeps these, too
@@ -198,16 +252,15 @@ def make(run, seed, measurement=None):
         )
 
     tested = keras.callbacks.LambdaCallback(on_epoch_end=test_epoch)
-    with model_batchnorm.fused_batch_norm(model):
-        history = model.fit(
-            x_train,
-            y_train,
-            batch_size=run.batch_size,
-            epochs=run.epochs,
-            validation_split=model_batchnorm.VALIDATION_SPLIT,
-            callbacks=[tested, *measuring],
-            verbose=0,
-        )
+    history = model.fit(
+        x_train,
+        y_train,
+        batch_size=run.batch_size,
+        epochs=run.epochs,
+        validation_split=model_batchnorm.VALIDATION_SPLIT,
+        callbacks=[tested, *measuring],
+        verbose=0,
+    )
     return {
         "history": history.history,
         "measured": {kind.key(): kind.result for kind in measuring},
@@ -215,10 +268,26 @@ def make(run, seed, measurement=None):
 
 
 def read(file):
-    """Return the lines of a file of results, with a Run as their "run"."""
+    """Return the lines of a file of results, with a Run as their "run".
+
+    A network's layers stand in a line of their own, before the first run that has it.
+    """
+    networks, lines = {}, []
+    for text in complete_lines(file):
+        line = json.loads(text)
+        if "layers" in line:
+            networks[line["network"]] = line["layers"]
+        else:
+            settings = line["run"]
+            settings["network"] = networks[settings["network"]]
+            lines.append(line | {"run": Run(**settings)})
+    return lines
+
+
+def complete_lines(file):
+    """Return the lines of a file, but not what a killed process left of its last line."""
     text = file.read_text("utf-8") if file.exists() else ""
-    lines = map(json.loads, text.splitlines())
-    return [line | {"run": Run(**line["run"])} for line in lines]
+    return text.rpartition("\n")[0].splitlines()
 
 
 def answers(made, asked, measurement=None):
@@ -251,9 +320,10 @@ def add(file, run, seed, measurement=None):
     """Make a run and append its line to a file of results."""
     begin = time.process_time()
     results = make(run, seed, measurement)
-    keras.utils.clear_session()
+    layers = json.dumps(run.network)
+    network = hashlib.sha256(layers.encode()).hexdigest()[:8]
     line = {
-        "run": dataclasses.asdict(run),
+        "run": dataclasses.asdict(run) | {"network": network},
         "seed": seed,
         **rounded(results),
         "minutes": rounded((time.process_time() - begin) / 60),  # CPU time
@@ -263,8 +333,13 @@ def add(file, run, seed, measurement=None):
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(line) + "\n")
+    header = f'{{"network": "{network}", "layers": {layers}}}'
+    complete = complete_lines(file)
+    new = [json.dumps(line)] if header in complete else [header, json.dumps(line)]
+    if file.exists() and not file.read_bytes().endswith(b"\n"):
+        file.write_text("".join(f"{of}\n" for of in complete), "utf-8", newline="\n")
+    with file.open("a", encoding="utf-8", newline="\n") as results:
+        results.write("".join(f"{of}\n" for of in new))
 
 
 def rounded(value):

@@ -2,9 +2,11 @@
 
 import figures
 import tables
+from questions import dead_units
 from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 3
+MEASUREMENT = dead_units.DeadUnits
 RATES = 0.001, 0.003, 0.01, 0.03, 0.1
 RUNS = {
     (name, rate): Run(network, learning_rate=rate, epochs=10)

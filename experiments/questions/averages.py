@@ -1,6 +1,5 @@
 """Is it the network that fails, or its averages?"""
 
-import keras
 import numpy as np
 
 import runs
@@ -34,11 +33,7 @@ class Statistics(runs.Measurement):
     settings = {"batches": 60}  # that the statistics are recomputed from
 
     def on_train_end(self, logs=None):
-        norms = [
-            layer
-            for layer in self.model.layers
-            if isinstance(layer, keras.layers.BatchNormalization)
-        ]
+        norms = runs.norms(self.model)
         if not norms:
             return
         self.result = {
@@ -52,22 +47,17 @@ class Statistics(runs.Measurement):
         return self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)[1]
 
     def test_in_training_mode(self):
-        _, (x_test, y_test) = self.data
-        order = np.random.default_rng(0).permutation(len(x_test))
-        correct = [
-            np.argmax(self.model(x_test[batch], training=True), axis=1) == y_test[batch]
-            for batch in np.split(order, range(250, len(order), 250))
-        ]
-        return float(np.concatenate(correct).mean())
+        _, (x, y) = self.data
+        order = np.random.default_rng(0).permutation(len(x))
+        return runs.accuracy(self.model, x[order], y[order], training=True)
 
     def test_recomputed(self, norms):
-        (x_train, _), _ = self.data
-        trained_on = runs.num_training(x_train)
-        order = np.random.default_rng(0).permutation(trained_on)
-        for number in range(min(self.settings["batches"], max(1, trained_on // 250))):
+        (x, _), _ = runs.split(self.data)
+        order = np.random.default_rng(0).permutation(len(x))
+        for number in range(min(self.settings["batches"], max(1, len(x) // 250))):
             for norm in norms:  # with this momentum the average is a plain mean
                 norm.momentum = number / (number + 1)
-            self.model(x_train[order[250 * number :][:250]], training=True)
+            self.model(x[order[250 * number :][:250]], training=True)
         return self.test()
 
 

@@ -5,10 +5,11 @@ import numpy as np
 
 import figures
 import runs
-from runs import Run
+from runs import Run, script_layers
 
 SEEDS = 1
-RUNS = {"the script's network": Run()}
+# Without the layers after pooling, which would cancel gamma and beta.
+RUNS = {"three layers, after ReLU": Run(script_layers(after_pooling=False))}
 
 
 class Channel(runs.Measurement):
@@ -22,8 +23,8 @@ class Channel(runs.Measurement):
     settings = {"images": 1_000, "bins": 60}
 
     def on_train_end(self, logs=None):
-        (x_train, _), _ = self.data
-        images = x_train[runs.num_training(x_train) :][: self.settings["images"]]
+        _, (images, _) = runs.split(self.data)
+        images = images[: self.settings["images"]]
         convolutions = [
             index
             for index, layer in enumerate(self.model.layers)
@@ -40,6 +41,7 @@ class Channel(runs.Measurement):
         self.result = {
             "mean": float(values.mean()),
             "variance": float(values.var()),
+            "zeros": float((values == 0).mean()),
             "gamma": gamma,
             "beta": beta,
         }
@@ -53,32 +55,3 @@ class Channel(runs.Measurement):
 
 
 MEASUREMENT = Channel
-
-
-def report(found):
-    result = Channel.of(found.iat[0, 0])
-    yield (
-        f"Before the layer the channel's mean is {result['mean']:.3f} and its variance"
-        f" {result['variance']:.3f}; gamma is {result['gamma']:.3f} and beta"
-        f" {result['beta']:.3f}."
-    )
-
-
-def draw(found):
-    result = Channel.of(found.iat[0, 0])
-    figure, rows = figures.new(rows=2, size=(7, 4), sharex=True, sharey=True)
-    variance = result["variance"]
-    normalized = variance / (variance + 0.001)  # Keras' epsilon
-    means = {"before": result["mean"], "after": result["beta"]}
-    spreads = {
-        "before": variance**0.5,
-        "after": abs(result["gamma"]) * normalized**0.5,
-    }
-    for axes, name in zip(rows, means):
-        counts, edges = result[name]["counts"], result[name]["edges"]
-        axes.stairs(counts, edges, fill=True, color=figures.COLORS[figures.WITH])
-        title = f"mean {means[name]:.2f}, standard deviation {spreads[name]:.2f}"
-        axes.axvline(means[name], color="black", linestyle="--")
-        axes.set(title=f"{name} the layer: {title}", yscale="log", ylabel="how many")
-    rows[1].set_xlabel("value")
-    return figure

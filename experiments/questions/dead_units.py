@@ -1,14 +1,18 @@
-"""Where the network without the layers stops learning, are its units dead?"""
+"""Adam at 0.03: how many runs fail without Batch Normalization, and how?"""
 
 import keras
 
 import runs
 import tables
-from questions import adam_learning_rates
-from runs import WITH, WITHOUT
+from runs import NETWORKS, WITH, WITHOUT, Run
 
-SEEDS = 3
-RUNS = adam_learning_rates.RUNS
+SEEDS = 20
+RUNS = {  # exercise 2 of the README
+    name: Run(
+        network, train_images=10_000, learning_rate=0.03, batch_size=121, epochs=3
+    )
+    for name, network in NETWORKS.items()
+}
 
 
 class DeadUnits(runs.Measurement):
@@ -27,26 +31,9 @@ class DeadUnits(runs.Measurement):
         self.units = keras.Model(self.model.inputs[0], relu.output)
 
     def on_epoch_end(self, epoch, logs=None):
-        (x_train, _), _ = self.data
-        images = x_train[runs.num_training(x_train) :]
+        _, (images, _) = runs.split(self.data)
         outputs = self.units.predict(images, batch_size=250, verbose=0)
         self.result[str(epoch + 1)] = float((outputs <= 0).all(axis=0).mean())
 
 
 MEASUREMENT = DeadUnits
-
-
-def share(line):
-    """Return the share of dead units after as many epochs as the accuracy's."""
-    return DeadUnits.of(line)[str(len(line["history"]["loss"]))]
-
-
-def report(found):
-    dead = tables.values(found, "dead", share)
-    accuracy = tables.after(found, "test_accuracy")
-    columns = [
-        dead[WITH].rename("dead, with the layers"),
-        dead[WITHOUT].rename("dead, without"),
-        accuracy[WITHOUT].rename(f"{accuracy.name}, without"),
-    ]
-    yield tables.every_seed(columns, "learning rate (by seed)")

@@ -1,10 +1,14 @@
 """What does the momentum change?"""
 
+import keras
+import numpy as np
+
 import figures
+import runs
 import tables
 from runs import Run, layer, script_layers
 
-SEEDS = 3
+SEEDS = 5
 MOMENTA = 0.9, 0.99, 0.999
 RUNS = {
     f"momentum {momentum}": Run(
@@ -14,35 +18,31 @@ RUNS = {
 }
 
 
-def report(found):
-    columns = [tables.after(found, "val_accuracy", epoch) for epoch in range(1, 6)]
-    losses = found.map(lambda line: line["history"]["loss"])
-    same = (losses.iloc[:, 0] == losses.iloc[:, 1]).sum()
-    yield tables.table(columns)
-    yield (
-        "The training losses of the first two agree in all five digits of"
-        f" results.jsonl with {same} of {tables.plural(len(found), 'seed')}."
-    )
+class FirstLayer(runs.Measurement):
+    """Follows the first BatchNormalization layer's variance, and validation accuracy.
+
+    Every 16 training steps: the medians, over its channels, of the moving variance and of
+    the variance of its inputs in 1,000 training images; and the accuracy on the first
+    2,000 validation images.
+    """
+
+    settings = {"training images": 1_000, "validation images": 2_000}
+    at_the_end = False
+
+    def on_train_begin(self, logs=None):
+        (x_train, _), (x, y) = runs.split(self.data)
+        self.images = x_train[: self.settings["training images"]]
+        self.validation = [of[: self.settings["validation images"]] for of in (x, y)]
+        self.norm = runs.norms(self.model)[0]
+        self.inputs = keras.Model(self.model.inputs[0], self.norm.input)
+        self.result = {"step": [], "moving": [], "true": [], "accuracy": []}
+
+    def on_train_batch_end(self, batch, logs=None):
+        true = np.var(self.inputs(self.images), axis=(0, 1, 2))
+        self.result["step"].append(int(self.model.optimizer.iterations))
+        self.result["moving"].append(np.median(self.norm.moving_variance))
+        self.result["true"].append(np.median(true))
+        self.result["accuracy"].append(runs.accuracy(self.model, *self.validation))
 
 
-def draw(found):
-    figure, row = figures.new(columns=len(MOMENTA), size=(9, 3.4), sharey=True)
-    for axes, (momentum, lines) in zip(row, found.items()):
-        for number, line in enumerate(lines):
-            for name, look in ("accuracy", "--"), ("val_accuracy", "-"):
-                curve = line["history"][name]
-                axes.plot(
-                    range(1, len(curve) + 1),
-                    curve,
-                    color=figures.COLORS[figures.WITH],
-                    linestyle=look,
-                    marker="o",
-                    markersize=3,
-                    label=None if number else tables.QUANTITIES[name],
-                )
-        axes.axhline(figures.CHANCE, color="gray", linestyle=":")
-        axes.set(title=momentum, xlabel="epoch", ylim=(0, 1.02))
-    row[0].text(1, figures.CHANCE + 0.015, "chance", color="gray")
-    row[0].legend(title="each seed a line", loc="center right")
-    row[1].set_title(f"{row[1].get_title()} (Keras' default)")
-    return figure
+MEASUREMENT = FirstLayer

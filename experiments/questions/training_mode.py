@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 import figures
 import runs
@@ -32,19 +31,15 @@ class TrainingMode(runs.Measurement):
 
     def on_train_end(self, logs=None):
         _, (x_test, y_test) = self.data
-        predict = tf.function(lambda x: self.model(x, training=True))
         results = self.model.evaluate(x_test, y_test, batch_size=250, verbose=0)
         self.result = {"moving": results[1]}
         for kind, (size, by_class) in self.settings.items():
             order = np.random.default_rng(0).permutation(len(x_test))
             if by_class:
                 order = order[np.argsort(y_test[order], kind="stable")]
-            x, y = x_test[order], y_test[order]
-            predicted = [
-                np.argmax(predict(x[at : at + size]), axis=1)
-                for at in range(0, len(x), size)
-            ]
-            self.result[kind] = float(np.mean(np.concatenate(predicted) == y))
+            self.result[kind] = runs.accuracy(
+                self.model, x_test[order], y_test[order], size, training=True
+            )
 
 
 MEASUREMENT = TrainingMode

@@ -2,9 +2,6 @@
 
 from dataclasses import replace
 
-import keras
-import numpy as np
-
 import runs
 import tables
 from questions import sgd_learning_rates
@@ -22,11 +19,7 @@ class KernelNorms(runs.Measurement):
     """Measures the length of each kernel, all its weights as one vector."""
 
     def on_train_end(self, logs=None):
-        self.result = [
-            float(np.linalg.norm(layer.kernel.numpy()))
-            for layer in self.model.layers
-            if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))
-        ]
+        self.result = runs.kernel_lengths(self.model)
 
 
 MEASUREMENT = KernelNorms

@@ -1,0 +1,118 @@
+"""Which of the moving averages are wrong?"""
+
+import numpy as np
+
+import runs
+from runs import Run, layer, script_layers
+
+SEEDS = 5
+
+
+def network(momentum):
+    return script_layers(layer("BatchNormalization", momentum=momentum))
+
+
+RUNS = {
+    ("0 to 1", 0.99): Run(network(0.99), epochs=2),
+    ("0 to 1", 0.999): Run(network(0.999), epochs=5),
+    ("0 to 255", 0.99): Run(network(0.99), epochs=2, largest_pixel=255.0),
+}
+
+
+class Swapped(runs.Measurement):
+    """Validates the same weights with other means and variances, after each epoch.
+
+    A layer's "true" mean and variance are the plain means of those of 60 training batches
+    of 250; the "old" ones are its moving averages. By layer, from the first on.
+    """
+
+    settings = {
+        "batches": 60,
+        "remedy": 64,  # batches in training mode
+        # Of the initial 0 and 1, in averages that are true apart from it.
+        "fractions": [0.825, 0.382, 0.145, 0.05, 0.01, 0.001],
+    }
+    at_the_end = False
+
+    def on_train_begin(self, logs=None):
+        self.norms = runs.norms(self.model)
+        self.result = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        momentum = self.norms[0].momentum
+        old = self.averages()
+        true = self.after_batches(self.settings["batches"], None)
+        first, *others = zip(old, true)
+        initial = momentum ** int(self.model.optimizer.iterations)
+        swapped = {
+            "as trained": old,
+            "true means, old variances": [(t[0], o[1]) for o, t in zip(old, true)],
+            "old means, true variances": [(o[0], t[1]) for o, t in zip(old, true)],
+            "all true": true,
+            "only the first variance true": [(first[0][0], first[1][1]), *old[1:]],
+            "only the first variance old": [(first[1][0], first[0][1]), *true[1:]],
+            "initial values divided out": without_initial(old, initial),
+            **{
+                f"fraction {fraction}": with_initial(true, fraction)
+                for fraction in self.settings["fractions"]
+            },
+        }
+        results = {name: self.validate(values) for name, values in swapped.items()}
+        for name, of in ("momentum 0.9", 0.9), ("the same momentum", momentum):
+            self.restore(old)
+            values = self.after_batches(self.settings["remedy"], of)
+            results[f"64 batches, {name}"] = self.validate(values)
+        self.restore(old)
+        for norm in self.norms:
+            norm.momentum = momentum
+        self.result[str(epoch + 1)] = {
+            "validation accuracy": results,
+            "initial": initial,
+            "moving variance": [np.median(variance) for _, variance in old],
+            "true variance": [np.median(variance) for _, variance in true],
+        }
+
+    def averages(self):
+        return [
+            (norm.moving_mean.numpy(), norm.moving_variance.numpy())
+            for norm in self.norms
+        ]
+
+    def after_batches(self, batches, momentum):
+        """Return the averages after batches in training mode; None: their plain mean."""
+        (x, _), _ = runs.split(self.data)
+        order = np.random.default_rng(0).permutation(len(x))
+        for number in range(min(batches, max(1, len(x) // 250))):
+            for norm in self.norms:
+                norm.momentum = number / (number + 1) if momentum is None else momentum
+            self.model(x[order[250 * number :][:250]], training=True)
+        return self.averages()
+
+    def restore(self, values):
+        for norm, (mean, variance) in zip(self.norms, values):
+            norm.moving_mean.assign(mean)
+            norm.moving_variance.assign(variance)
+
+    def validate(self, values):
+        self.restore(values)
+        _, validation = runs.split(self.data)
+        return self.model.evaluate(*validation, batch_size=250, verbose=0)[1]
+
+
+def with_initial(values, fraction):
+    """Return means and variances that hold a fraction of their initial values, 0 and 1."""
+    return [
+        ((1 - fraction) * mean, (1 - fraction) * variance + fraction)
+        for mean, variance in values
+    ]
+
+
+def without_initial(averages, fraction):
+    """Return averages without the fraction of 0 and 1 that they hold, as Adam does."""
+    return [
+        (mean / (1 - fraction), (variance - fraction) / (1 - fraction))
+        for mean, variance in averages
+    ]
+
+
+MEASUREMENT = Swapped
