@@ -25,8 +25,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-# TensorFlow reads these when it is imported. The first hides its messages, errors too: if it
-# does not find your GPU, set it to 0 to see why. The second is faster on older CPUs.
+# TensorFlow reads these when it is imported. The first hides most of its messages, errors
+# too: if it does not find your GPU, set it to 0 to see why. The second makes older CPUs faster.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -466,8 +466,10 @@ Momentum = Annotated[
 DtypePolicy = Annotated[
     Literal["float32", "mixed_bfloat16", "mixed_float16"],
     Option(
-        help="Compute in 32 bits or partly in 16 bits. 16 bits can save time on a GPU or on"
-        " a processor with native bfloat16; on others they take several times as long."
+        metavar="POLICY",
+        help="Compute in float32, or partly in 16 bits: mixed_bfloat16 or mixed_float16."
+        " 16 bits can save time on a GPU or on a processor with native bfloat16; on others,"
+        " a step can take several times as long.",
     ),
 ]
 Seed = Annotated[

@@ -1,10 +1,11 @@
 """What the figures share: a network has the same color, marker and line in all of them."""
 
-import seaborn
 from matplotlib.figure import Figure
 
+import tables
 from runs import GLOROT, HE, WITH, WITHOUT
 
+DPI = 200
 CHANCE = 0.1  # ten balanced classes
 
 COLORS = {WITH: "C0", WITHOUT: "C1", GLOROT: "C1", HE: "C2"}
@@ -18,28 +19,42 @@ def new(rows=1, columns=1, size=(7, 4), **options):
     return figure, figure.subplots(rows, columns, **options)
 
 
-def dots(axes, series, xlabel):
-    """Draw every seed as a dot and their medians as a line.
+def curves(axes, histories, label, **look):
+    """Draw a line for each of a network's histories, by epoch; name them once."""
+    for number, history in enumerate(histories):
+        epochs = range(1, len(history) + 1)
+        axes.plot(epochs, history, label=None if number else label, **look)
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
-    series: accuracies, labelled by (network, position).
+
+def dots(axes, series, xlabel):
+    """Draw every seed as a dot and their medians as a line, on a logarithmic scale.
+
+    series: accuracies, labelled by (network, number). The networks' dots stand up to two
+    per cent beside the number, so that they do not hide each other.
     """
-    data = series.rename_axis(["network", xlabel, "seed"]).reset_index()
-    networks = list(data["network"].unique())
-    axis = {"data": data, "x": xlabel, "y": series.name, "hue": "network", "ax": axes}
-    seaborn.swarmplot(
-        **axis, dodge=True, palette=COLORS, size=4, alpha=0.7, legend=False
-    )
-    seaborn.pointplot(
-        **axis,
-        dodge=0.8 - 0.8 / len(networks),
-        palette=COLORS,
-        markers=[MARKERS[name] for name in networks],
-        linestyles=[LINES[name] for name in networks],
-        linewidth=1.5,
-        estimator="median",
-        errorbar=None,
-    )
+    networks = series.index.unique(0)
+    numbers = series.index.unique(1)
+    for network, aside in zip(networks, (0.98, 1.02, 1)):
+        look = {"color": COLORS[network], "marker": MARKERS[network]}
+        x = [number * aside for number in numbers]
+        for _, accuracies in series[network].groupby(level=-1):
+            axes.plot(x, accuracies, linestyle="", alpha=0.6, markersize=5, **look)
+        medians = tables.by_label(series[network], "median")
+        axes.plot(x, medians, label=network, linestyle=LINES[network], **look)
+    chance(axes)
+    axes.set(xscale="log", xlabel=xlabel, ylabel=series.name, ylim=(0, 1))
+    axes.set_xticks(numbers, map(str, numbers))
+    axes.minorticks_off()
+
+
+def chance(axes):
+    """Draw a line at the accuracy of chance."""
     axes.axhline(CHANCE, color="gray", linestyle=":")
-    axes.text(-0.4, CHANCE + 0.015, "chance", color="gray")
-    axes.set(ylim=(0, 1), ylabel=series.name)
-    axes.legend(title="each seed a dot, their median a line", loc=(0.02, 0.16))
+    axes.annotate(
+        "chance",
+        (0.01, CHANCE + 0.015),
+        xycoords=("axes fraction", "data"),
+        color="gray",
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import figures
 import runs
 from runs import HERE, RESULTS
 
@@ -33,31 +34,52 @@ class Question:
         self.module = importlib.import_module(f"questions.{name}")
         self.heading = self.module.__doc__.partition("\n")[0]
         self.measurement = getattr(self.module, "MEASUREMENT", None)
-        self.seeds = range(1, self.module.SEEDS + 1)
         self.runs = self.module.RUNS
+        counts = self.module.SEEDS  # of all labels, or one for each
+        if not isinstance(counts, dict):
+            counts = dict.fromkeys(self.runs, counts)
         if small:
-            self.seeds = self.seeds[:2]
+            counts = dict.fromkeys(self.runs, 2)
             self.runs = {
                 label: dataclasses.replace(
                     run, dataset="digits", train_images=500, batch_size=20
                 )
                 for label, run in self.runs.items()
             }
+        self.seeds = {label: range(1, 1 + count) for label, count in counts.items()}
 
     def find(self, lines):
-        """Return the lines that answer it: a DataFrame with a row per seed, a column per label."""
+        """Return the lines that answer it: a DataFrame with a row per seed, a column per label.
+
+        A seed of which a run is missing is left out, because differences are paired by seed.
+        """
         found = {
             label: {
                 seed: runs.find(lines, run, seed, self.measurement)
-                for seed in self.seeds
+                for seed in self.seeds[label]
             }
             for label, run in self.runs.items()
         }
-        return pd.DataFrame(found).dropna()  # differences are paired by seed
+        missing = {
+            seed
+            for by_seed in found.values()
+            for seed, line in by_seed.items()
+            if line is None
+        }
+        return pd.DataFrame(found).drop(index=missing)
 
     def report(self, found):
-        """Return its tables in Markdown, or None if no seed has all its runs."""
-        return None if found.empty else "\n\n".join(self.module.report(found))
+        """Return its tables in Markdown, or None if no seed has all its runs.
+
+        What the module's details() yields is folded away.
+        """
+        if found.empty:
+            return None
+        parts = [*self.module.report(found)]
+        if hasattr(self.module, "details"):
+            summary = "<details><summary>All seeds and differences</summary>"
+            parts += [summary, *self.module.details(found), "</details>"]
+        return "\n\n".join(parts)
 
 
 def answer(questions, folder):
@@ -75,8 +97,8 @@ def make_runs(questions, file):
     wanted = [
         (seed, run, question)
         for question in questions
-        for seed in question.seeds
-        for run in question.runs.values()
+        for label, run in question.runs.items()
+        for seed in question.seeds[label]
     ]
     # The first seeds come first: an early end leaves an answer, from fewer seeds. Then
     # those that measure something and the longest: they answer for the others, too.
@@ -106,7 +128,7 @@ def write_report(question, lines, folder):
     readme.write_text(fill(text, question.name, report), "utf-8", newline="\n")
     if hasattr(question.module, "draw"):
         figure = question.module.draw(found)
-        figure.savefig(folder / f"{question.name}.png", dpi=110)
+        figure.savefig(folder / f"{question.name}.png", dpi=figures.DPI)
 
 
 def start(name):

@@ -156,11 +156,11 @@ def optimizer(run, model, steps):
     made = getattr(keras.optimizers, run.optimizer)(rate, **options)
     made.exclude_from_weight_decay(var_names=["gamma", "beta"])
     if run.last_learning_rate is not None:
-        of_the_last = {weight.path for weight in model.layers[-1].trainable_weights}
+        last = [of.value for of in model.layers[-1].trainable_weights]
         update_step = made.update_step
 
         def update(gradient, variable, learning_rate):
-            if variable.path in of_the_last:
+            if any(variable is of for of in last):  # TensorFlow's variables
                 learning_rate = run.last_learning_rate
             update_step(gradient, variable, learning_rate)
 

@@ -3,21 +3,21 @@
     python experiments/speed.py
 
 Within a table, the networks take turns in one process, an epoch each, with validation, so
-that all of them meet the same machine. The first epoch of each, which traces
-its graph, does not count. The images are noise: speed does not depend on what they show.
-TensorFlow's oneDNN can only be chosen when a process starts, so the processes with it and
-without it alternate. Every single time goes into speed.json, under the machine that it was
-measured on. README.md gets the CPU time: the best, because whatever else the machine does
-can only add to it, and the median.
+that all of them meet the same machine. The first epoch of each, which traces its graph,
+does not count. The images are noise: speed does not depend on what they show. TensorFlow's
+oneDNN can only be chosen when a process starts, so the processes with it and without it
+alternate. Every single time goes into speed.json, under the machine that it was measured
+on. README.md gets CPU and wall time: the best, because whatever else the machine does can
+only add to it, and the median.
 """
 
-import contextlib
 import json
 import multiprocessing
 import os
 import platform
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -30,48 +30,55 @@ from runs import Run, keras, model_batchnorm, script_layers, tf
 EPOCHS = 5
 ROUNDS = 2  # of processes
 IMAGES = 10_000
-STOCK, FUSED = "Keras' own code", "fused kernel"
-FIVE, THREE = Run(), Run(script_layers(after_pooling=False))
-BEFORE_RELU = Run(script_layers(before_relu=True, after_pooling=False))
-NO_LAYERS = Run(script_layers(norm=None))
+STEPS = 1, 8, 16, 32  # for each call from Python; the script takes 16
+KERAS, FUSED, NEITHER = "Keras' own code", "fused kernel", "no Batch Normalization"
+FIVE, NONE = Run(), Run(script_layers(norm=None))
 WAYS = {
-    "no layers": NO_LAYERS,
-    f"{STOCK}, five layers": FIVE,
+    NEITHER: NONE,
     f"{FUSED}, five layers, as in the script": FIVE,
-    f"{FUSED}, three layers after ReLU": THREE,
-    f"{FUSED}, three layers before ReLU": BEFORE_RELU,
+    f"{KERAS}, five layers": FIVE,
+    f"{FUSED}, three layers after ReLU": Run(script_layers(after_pooling=False)),
+    f"{KERAS}, three layers before ReLU": Run(
+        script_layers(before_relu=True, after_pooling=False)
+    ),
 }
-if "avx512_bf16" in runs.machine():  # other processors take minutes for it
-    WAYS[f"{FUSED}, five layers, mixed_bfloat16"] = Run(dtype_policy="mixed_bfloat16")
+HAS_BFLOAT16 = "avx512_bf16" in runs.machine()  # other processors take minutes for it
+if HAS_BFLOAT16:
+    WAYS |= {
+        f"{name}, mixed_bfloat16": replace(WAYS[name], dtype_policy="mixed_bfloat16")
+        for name in list(WAYS)[:3]
+    }
 ONEDNN = {"with oneDNN": "1", "without oneDNN": "0"}
 
 
 class Way:
     """A network, and whether it trains with the fused kernel."""
 
-    def __init__(self, name, settings):
-        self.fused = name.startswith(FUSED)
+    def __init__(self, name, settings, steps=16):
         keras.utils.set_random_seed(1)
         self.model = runs.build(settings)
+        if name.startswith(FUSED):
+            model_batchnorm.use_fused_kernel(self.model)
         self.model.compile(
-            "adam", "sparse_categorical_crossentropy", metrics=["accuracy"]
+            "adam",
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            steps_per_execution=steps,
         )
 
     def epoch(self, x, y):
         """Train for an epoch; return its CPU and wall time in seconds."""
-        fused = model_batchnorm.fused_batch_norm(self.model)
         cpu, wall = time.process_time(), time.perf_counter()
-        with fused if self.fused else contextlib.nullcontext():
-            self.model.fit(x, y, batch_size=250, validation_split=0.2, verbose=0)
+        self.model.fit(x, y, batch_size=250, validation_split=0.2, verbose=0)
         return {"CPU": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
 
-def seconds(named):
+def seconds(ways):
     """Return for each way the times of its epochs."""
     rng = np.random.default_rng(0)
     x = model_batchnorm.prepare(rng.integers(0, 256, (IMAGES, 28, 28), "uint8"))
     y = rng.integers(0, 10, IMAGES)
-    ways = {name: Way(name, settings) for name, settings in named.items()}
+    ways = {name: Way(name, *settings) for name, settings in ways.items()}
     for way in ways.values():
         way.epoch(x, y)  # traces its graph
     measured = {name: [] for name in ways}
@@ -88,12 +95,12 @@ def in_a_process(function, *arguments):
 
 
 def with_and_without_onednn():
-    """Return the times of the kernel and of no layers, with oneDNN and without it."""
+    """Return the times with and without Batch Normalization, with oneDNN and without it."""
     measured = {}
     for _ in range(ROUNDS):
         for name, setting in ONEDNN.items():
             os.environ["TF_ENABLE_ONEDNN_OPTS"] = setting  # a new process reads it
-            times = in_a_process(seconds, {FUSED: FIVE, "no layers": NO_LAYERS})
+            times = in_a_process(seconds, {FUSED: (FIVE,), NEITHER: (NONE,)})
             for way, epochs in times.items():
                 measured.setdefault(f"{way}, {name}", []).extend(epochs)
     return measured
@@ -101,7 +108,7 @@ def with_and_without_onednn():
 
 def script():
     """Run the script for an epoch; return this process' peak memory in GB."""
-    model_batchnorm.main(["--epochs", "1"])
+    model_batchnorm.main(epochs=1)
     return peak_memory()
 
 
@@ -139,13 +146,17 @@ def report_machine(measured):
     """Return the tables of what was measured on one machine, as Markdown."""
     parts = []
     for comparison, ways in measured["seconds"].items():
-        cpu = pd.DataFrame(
-            {name: [epoch["CPU"] for epoch in times] for name, times in ways.items()}
-        )
-        summaries = pd.DataFrame(
-            {"CPU time, best": cpu.min(), "CPU time, median": cpu.median()}
-        )
-        cells = summaries.apply(
+        summaries = {}
+        for clock in ("CPU", "wall"):
+            times = pd.DataFrame(
+                {
+                    name: [epoch[clock] for epoch in epochs]
+                    for name, epochs in ways.items()
+                }
+            )
+            summaries[f"{clock} time, best"] = times.min()
+            summaries[f"{clock} time, median"] = times.median()
+        cells = pd.DataFrame(summaries).apply(
             lambda column: [f"{s:.2f} s ({s / column.iloc[0]:.2f})" for s in column]
         )
         parts.append(tables.markdown(cells, comparison))
@@ -165,8 +176,13 @@ def main():
             "a straightforward script": in_a_process(straightforward),
         },
         "seconds": {
-            "an epoch of 10,000 images": seconds(WAYS),
-            "the same, five layers or none": with_and_without_onednn(),
+            "an epoch of 10,000 images": seconds(
+                {name: (settings,) for name, settings in WAYS.items()}
+            ),
+            "steps for each call from Python": seconds(
+                {f"{FUSED}, {steps}": (FIVE, steps) for steps in STEPS}
+            ),
+            "with oneDNN and without it": with_and_without_onednn(),
         },
     }
     file = run.HERE / "speed.json"

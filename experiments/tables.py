@@ -1,8 +1,9 @@
 """Tables of runs, in Markdown: means over the seeds, and differences paired by seed.
 
 found is what find() in run.py returns: a DataFrame of lines of results, with a row for each
-seed and a column for each label. Values are a Series: the parts of the label, then the
-seed, are the levels of its index, so series[label] has the values of one label, by seed.
+seed and a column for each label. A label is the name of a network or, where something else
+varies, too, (network, x). Values are a Series: the parts of the label, then the seed, are
+the levels of its index, so series[label] has the values of one label, by seed.
 """
 
 import warnings
@@ -25,12 +26,12 @@ FAILED = 0.2  # an accuracy below it is little more than chance, which is 0.1
 
 def values(found, name, function):
     """Return function(line) for every run, as a Series of this name."""
-    return found.map(function).astype(float).unstack().rename(name)
+    return found.unstack().dropna().map(function).astype(float).rename(name)
 
 
 def after(found, quantity, epoch=None):
     """Return a quantity of QUANTITIES after an epoch of each run, by default the last."""
-    lengths = found.map(lambda line: len(line["history"]["loss"])).unstack().unique()
+    lengths = {len(line["history"]["loss"]) for line in found.unstack().dropna()}
     if epoch is None:
         if len(lengths) > 1:
             raise ValueError(f"the runs have {sorted(lengths)} epochs: name one")
@@ -50,8 +51,11 @@ def by_label(series, function):
     return series.groupby(level=labels, sort=False).agg(function)
 
 
+# Tables for all readers: means, medians, differences.
+
+
 def table(columns, corner="network", reference=None):
-    """Return a Markdown table: mean ± standard deviation over the seeds.
+    """Return a table with a row for each label: mean ± standard deviation of each column.
 
     Each of the columns is a Series. With a reference, a label, another column has the
     differences: the last of the columns in each row, minus that in the reference's row.
@@ -64,52 +68,96 @@ def table(columns, corner="network", reference=None):
             difference(last[label], last[reference]) if label != reference else ""
             for label in rows.index
         ]
-    rows["seeds"] = by_label(last, len).astype(int)
     return markdown(rows, corner)
 
 
-def every_seed(columns, corner):
-    """Return a Markdown table with the values of all seeds in each cell."""
-    rows = {series.name: by_label(series, every) for series in columns}
-    return markdown(pd.DataFrame(rows), corner)
+def compare(columns, first, second, corner="quantity"):
+    """Return a table that compares two labels: a row for each of the columns.
+
+    Each of the columns is a Series; the rows have their names.
+    """
+    rows = {
+        series.name: [
+            mean(series[first]),
+            mean(series[second]),
+            difference(series[first], series[second]),
+            positive(series[first], series[second]),
+        ]
+        for series in columns
+    }
+    names = [text(first), text(second), "difference", "positive with"]
+    return markdown(pd.DataFrame.from_dict(rows, "index", columns=names), corner)
+
+
+def pairs(series, corner):
+    """Return a table that compares two networks: a row for each x of (network, x)."""
+    rows = by_label(series, mean).unstack(0, sort=False)
+    first, second = rows.columns
+    rows["difference"] = [
+        difference(series[first, x], series[second, x]) for x in rows.index
+    ]
+    return markdown(rows, f"{corner} ({series.name})")
+
+
+def medians(series, corner):
+    """Return a table with a column for each network and a row for each x of (network, x).
+
+    It has the median of the seeds' accuracies, and how many of them failed.
+    """
+    cells = by_label(series, median_and_failures).unstack(0, sort=False)
+    return markdown(cells, f"{corner} ({series.name}, median)")
+
+
+# Tables for those who want to know all.
 
 
 def grid(series, corner):
-    """Return a Markdown table with the accuracies of all seeds, and how many failed.
+    """Return a table with a column for each network and a row for each x of (network, x).
 
-    The first part of the label gives the column, the other parts give the row.
+    It has the accuracies of all seeds, and how many of them failed.
     """
     cells = by_label(series, every_and_failures).unstack(0, sort=False)
     return markdown(cells, f"{corner} ({series.name}, by seed)")
 
 
-def pairs(columns, corner):
-    """Return a Markdown table that compares two networks in every row.
+def every_seed(columns, corner="network"):
+    """Return a table with a row for each label: the values of all seeds of each column."""
+    rows = {series.name: by_label(series, every) for series in columns}
+    return markdown(pd.DataFrame(rows), f"{corner} (by seed)")
 
-    The first part of the label is the network, the second part gives the row.
+
+def differences(series, labels):
+    """Return a list of differences of a Series: {name: (first label, second label)}."""
+    lines = [f"{series.name.capitalize()}:", ""]
+    for name, (first, second) in labels.items():
+        pair = series[first], series[second]
+        lines.append(f"- {name}: {difference(*pair)}, positive with {positive(*pair)}")
+    return "\n".join(lines)
+
+
+def losses_of_failures(found):
+    """Return a list of the labels with failed runs: how many, and their training losses.
+
+    ln 10 = 2.303 is the loss of ten equal probabilities.
     """
-    means = [by_label(series, mean).unstack(0, sort=False) for series in columns]
-    rows = pd.concat(
-        [cells.add_prefix(f"{of.name}, ") for of, cells in zip(columns, means)], axis=1
+    test, loss = (
+        values(found, name, lambda line, name=name: line["history"][name][-1])
+        for name in ("test_accuracy", "loss")
     )
-    last = columns[-1]
-    first, second = last.index.unique(0)
-    rows["difference of the last two"] = [
-        difference(last[first, row], last[second, row]) for row in rows.index
+    failed = loss[test < FAILED]
+    lines = [
+        "Training loss of the failed runs after the last epoch (ln 10 is 2.303):",
+        "",
     ]
-    rows["seeds"] = by_label(last[first], len).astype(int)
-    return markdown(rows, corner)
-
-
-def differences(named):
-    """Return a Markdown list of differences, each with its name: {name: (first, second)}."""
-    return "\n".join(f"- {name}: {difference(*pair)}" for name, pair in named.items())
+    for label, losses in by_label(failed, every).items():
+        lines.append(f"- {text(label)}: {losses}")
+    return "\n".join(lines)
 
 
 def at_their_best(validation, test):
     """Return a sentence that compares two networks, each where it validates best.
 
-    The label is (network, row).
+    The label is (network, x).
     """
     means = validation.groupby(level=[0, 1], sort=False).mean()
     first, second = means.groupby(level=0, sort=False).idxmax()
@@ -121,13 +169,19 @@ def at_their_best(validation, test):
 
 def difference(first, second):
     """Return the mean difference, paired by seed, with its 95 % interval, as text."""
+    first, second = first.align(second, join="inner")
     by_seed = first - second
     words = signed(by_seed.mean(skipna=False))
     if by_seed.std() > 0:  # not with one seed
         low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
         words += f" ({interval_end(low)} to {interval_end(high)})"
-    positive = (by_seed > 0).sum()
-    return f"{words}, positive with {positive} of {plural(len(by_seed), 'seed')}"
+    return words
+
+
+def positive(first, second):
+    """Return with how many of the seeds the difference is positive, as text."""
+    first, second = first.align(second, join="inner")
+    return f"{(first > second).sum()} of {plural(len(first), 'seed')}"
 
 
 def mean(seeds):
@@ -143,8 +197,18 @@ def every(seeds):
 
 def every_and_failures(seeds):
     """Return the values one by one, and how many of them are failures, as text."""
+    return every(seeds) + failures(seeds)
+
+
+def median_and_failures(seeds):
+    """Return the median, and how many of the values are failures, as text."""
+    return f"{seeds.median():.3f}{failures(seeds)}"
+
+
+def failures(seeds):
+    """Return how many of the accuracies are failures, as text; nothing if none is."""
     failed = (seeds < FAILED).sum()
-    return every(seeds) + (f" ({failed} of {len(seeds)} failed)" if failed else "")
+    return f" ({failed} of {len(seeds)} failed)" if failed else ""
 
 
 def signed(number, digits=3):

@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,15 @@ import keras
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path, tmp_path_factory):
-    """Start a test in an empty folder, without any cache and without the network.
+    """Start a test in an empty folder, without a cache and without the network.
 
     What is set here is what a process that the test starts will see, too.
     """
-    caches = tmp_path_factory.mktemp("caches")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_HOME", str(caches / "keras"))
-    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(caches / "scikit_learn"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
     monkeypatch.setenv("no_proxy", "")
-    # The opener keeps the proxies and certificates of when it was made.
-    monkeypatch.setattr(urllib.request, "_opener", None)
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)

@@ -1,17 +1,12 @@
 """Loading data: from the cache, from the network, from neither, and with something wrong.
 
-Small arrays stand in for KMNIST, and a server on this machine for its sources. The rest
-is real: the package's loader, pooch's downloads, scikit-learn's, and HTTPS.
+Small arrays stand in for KMNIST, and a server on this machine for its host. The rest is
+real: the package's loader, pooch's downloads, and HTTPS.
 """
 
-import contextlib
 import hashlib
 import io
 import os
-import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +16,8 @@ from extra_keras_datasets import kmnist
 from sklearn import datasets
 
 import model_batchnorm
-from conftest import ROOT, USERS_KERAS_HOME
-from server import AUTHORITY, HOST, Server, openml_files
+from conftest import USERS_KERAS_HOME
+from server import AUTHORITY, HOST, Server
 
 
 def npz(array):
@@ -36,63 +31,32 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (70, 28, 28), "uint8")
 LABELS = np.arange(70, dtype="uint8") % 10
 DATA = (IMAGES[:60], LABELS[:60]), (IMAGES[60:], LABELS[60:])
 PUBLISHED = {
-    "train_imgs": npz(IMAGES[:60]),
-    "train_labels": npz(LABELS[:60]),
-    "test_imgs": npz(IMAGES[60:]),
-    "test_labels": npz(LABELS[60:]),
+    "train-imgs": npz(IMAGES[:60]),
+    "train-labels": npz(LABELS[:60]),
+    "test-imgs": npz(IMAGES[60:]),
+    "test-labels": npz(LABELS[60:]),
 }
-CACHED = {f"kmnist.npz_kmnist_{name}": file for name, file in PUBLISHED.items()}
-SERVED = {
-    f"/kmnist/dataset/kmnist/kmnist-{name.replace('_', '-')}.npz": file
-    for name, file in PUBLISHED.items()
-}
-CONSTANTS = {  # the script's
-    "SHA256": {name: hashlib.sha256(f).hexdigest() for name, f in PUBLISHED.items()},
-    "ALL_SHA256": hashlib.sha256(IMAGES.tobytes() + LABELS.tobytes()).hexdigest(),
-    "TIMEOUT": 60,
-}
-FAILURES = {  # of the host, and what is said of them
-    "503": "HTTPError: 503",
-    "silent": r"ReadTimeout: .*\(read timeout=1\)",
-    "html": "ValueError: SHA256",
-    "other": "ValueError: SHA256",
-}
+SERVED = {f"/kmnist/dataset/kmnist/kmnist-{n}.npz": f for n, f in PUBLISHED.items()}
+SERVED_K49 = {f"/kmnist/dataset/k49/k49-{n}.npz": f for n, f in PUBLISHED.items()}
+CACHED = {f"kmnist.npz_kmnist_{n.replace('-', '_')}": f for n, f in PUBLISHED.items()}
+SHA256 = {name: hashlib.sha256(file).hexdigest() for name, file in CACHED.items()}
 
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """The internet: only what this server answers, to this process and to new ones."""
-    for name, value in CONSTANTS.items():
-        monkeypatch.setattr(model_batchnorm, name, value)
+    """The internet is what this server answers."""
+    monkeypatch.setattr(model_batchnorm, "SHA256", SHA256)
     AUTHORITY.cert_pem.write_to_path("authority.pem")
-    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):  # pooch's, and scikit-learn's
-        monkeypatch.setenv(name, str(tmp_path / "authority.pem"))
-    with Server(SERVED | openml_files(IMAGES, LABELS)) as server:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    with Server(SERVED | SERVED_K49) as server:
         monkeypatch.setenv("http_proxy", server.url)
         monkeypatch.setenv("https_proxy", server.url)
         yield server
 
 
-@pytest.fixture(params=FAILURES)
-def failure(request, server, monkeypatch):
-    """A way in which the host fails."""
-    server.host = request.param
-    if request.param == "silent":
-        monkeypatch.setattr(model_batchnorm, "TIMEOUT", 1)
-    return request.param
-
-
 @pytest.fixture
 def cache():
     return Path(os.environ["KERAS_HOME"], "datasets")
-
-
-@pytest.fixture
-def full_cache(cache):
-    cache.mkdir(parents=True)
-    for name, content in CACHED.items():
-        (cache / name).write_bytes(content)
-    return cache
 
 
 def found_in(folder):
@@ -104,7 +68,9 @@ def found_in(folder):
 
 
 def test_kmnist_is_loaded_as_it_was_published(server):
-    np.testing.assert_equal(model_batchnorm.load_data(), DATA)
+    name, data = model_batchnorm.load_or_exit()
+    assert name == "kmnist"
+    np.testing.assert_equal(data, DATA)
 
 
 def test_each_file_is_downloaded_once_over_https(server):
@@ -118,12 +84,6 @@ def test_downloads_are_cached_under_the_names_that_the_package_expects(server, c
     assert found_in(cache) == CACHED
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_other_users_can_read_the_cache(server, cache):
-    model_batchnorm.load_data()
-    assert {path.stat().st_mode & 0o777 for path in cache.iterdir()} == {0o644}
-
-
 def test_without_keras_home_the_cache_is_in_the_home_folder(
     server, monkeypatch, tmp_path
 ):
@@ -134,25 +94,16 @@ def test_without_keras_home_the_cache_is_in_the_home_folder(
     assert found_in(tmp_path / ".keras" / "datasets") == CACHED
 
 
-def test_a_full_cache_needs_no_network(server, full_cache):
+def test_a_wrong_file_in_the_cache_is_replaced(server, cache):
+    cache.mkdir()
+    (cache / "kmnist.npz_kmnist_train_imgs").write_bytes(npz(IMAGES[:60][::-1]))
     np.testing.assert_equal(model_batchnorm.load_data(), DATA)
-    assert server.requests == []
+    assert found_in(cache) == CACHED
 
 
-def test_a_full_cache_may_belong_to_another_user(server, full_cache, monkeypatch):
-    def chmod(path, mode):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "chmod", chmod)
-    np.testing.assert_equal(model_batchnorm.load_data(), DATA)
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("content", [b"<html>404</html>", npz(IMAGES[:60][::-1])])
-def test_a_wrong_file_in_the_cache_is_replaced(server, full_cache, content):
-    (full_cache / "kmnist.npz_kmnist_train_imgs").write_bytes(content)
-    np.testing.assert_equal(model_batchnorm.load_data(), DATA)
-    assert found_in(full_cache) == CACHED
+def test_another_data_set_of_the_package_is_loaded_without_a_checksum(server):
+    np.testing.assert_equal(kmnist.load_data(type="k49"), DATA)
+    assert server.requests == [("https", HOST, path) for path in SERVED_K49]
 
 
 @pytest.mark.skipif(
@@ -161,95 +112,73 @@ def test_a_wrong_file_in_the_cache_is_replaced(server, full_cache, content):
 )
 def test_the_checksums_are_those_of_the_published_files(monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(USERS_KERAS_HOME))
-    (x_train, y_train), (x_test, y_test) = model_batchnorm.load_data()
-    content = b"".join(array.tobytes() for array in (x_train, x_test, y_train, y_test))
-    assert hashlib.sha256(content).hexdigest() == model_batchnorm.ALL_SHA256
+    (x_train, _), (x_test, _) = model_batchnorm.load_data()  # without the network
+    assert (len(x_train), len(x_test)) == (60_000, 10_000)
 
 
-def test_two_first_runs_at_once_both_load_kmnist(server, cache):
-    server.host = "in step"  # no file is sent before both have asked for it
-    code = f"import model_batchnorm as m; vars(m).update({CONSTANTS}); m.load_data()"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as other:
-        np.testing.assert_equal(model_batchnorm.load_data(), DATA)
-    assert other.returncode == 0
-    assert [host for _, host, _ in server.requests] == 8 * [HOST]
-    assert found_in(cache) == CACHED
+# A host that cannot be reached.
 
 
-def test_tqdm_is_not_needed(server, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr("pooch.downloaders.tqdm", None)
-    model_batchnorm.load_data()  # downloads
-    model_batchnorm.load_data()  # from the cache
-    assert server.requests == [("https", HOST, path) for path in SERVED]
+@pytest.fixture(params=["dead", "silent"])
+def unreachable(request, monkeypatch):
+    """A way in which KMNIST's host cannot be reached."""
+    if request.param == "silent":
+        request.getfixturevalue("server").answer = "silent"
+        monkeypatch.setattr(model_batchnorm, "TIMEOUT", 1)
 
 
-# When the host fails, OpenML takes its place.
+def test_without_a_network_it_loads_digits(unreachable):
+    name, data = model_batchnorm.load_or_exit()
+    assert name == "digits"
+    np.testing.assert_equal(data, model_batchnorm.load_digits())
 
 
-def test_openml_takes_over_when_the_host_fails(failure):
-    (x_train, y_train), (x_test, y_test) = model_batchnorm.load_data()
-    np.testing.assert_equal(np.concatenate([x_train, x_test]), IMAGES)
-    np.testing.assert_equal(np.concatenate([y_train, y_test]), LABELS)
+def test_without_a_network_one_line_says_so(unreachable, capsys):
+    model_batchnorm.load_or_exit()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("No KMNIST: its host, codh.rois.ac.jp, cannot be reached (")
+    assert line.endswith("). Training on handwritten digits instead.")
 
 
-def test_a_failed_download_leaves_no_file(failure, cache):
-    model_batchnorm.load_data()
+def test_asking_for_kmnist_without_a_network_ends_with_a_message(unreachable):
+    # sys.exit() prints a text, and ends with status 1.
+    message = "^No KMNIST: .*\n--dataset digits needs no download.$"
+    with pytest.raises(SystemExit, match=message):
+        model_batchnorm.load_or_exit("kmnist")
+
+
+# Something wrong, which digits must not hide.
+
+
+def test_a_wrong_checksum_ends_with_a_message(server):
+    server.answer = "other"
+    with pytest.raises(SystemExit, match="^No KMNIST: SHA256 hash of downloaded file"):
+        model_batchnorm.load_or_exit()
+
+
+def test_a_file_with_a_wrong_checksum_is_not_kept(server, cache):
+    server.answer = "other"
+    with pytest.raises(ValueError, match="SHA256"):
+        model_batchnorm.load_data()
     assert found_in(cache) == {}
 
 
-def test_one_line_says_how_the_host_failed(failure, capsys):
-    model_batchnorm.load_data()
-    lines = capsys.readouterr().err.splitlines()
-    (line,) = [line for line in lines if line.startswith("KMNIST: ")]
-    assert re.match(f"KMNIST: {FAILURES[failure]}", line)
+def test_a_cache_that_cannot_be_written_ends_with_a_message(server, cache):
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(SystemExit, match="^No KMNIST: .*datasets"):
+        model_batchnorm.load_or_exit()
 
 
-@pytest.mark.parametrize(
-    ("images", "labels"), [(IMAGES[::-1], LABELS), (IMAGES, LABELS[::-1])]
-)
-def test_wrong_data_from_openml_is_rejected(server, images, labels):
-    server.host = "503"
-    server.files |= openml_files(images, labels)
-    with pytest.raises(OSError, match="^OpenML: ValueError: .*not KMNIST as published"):
-        model_batchnorm.load_data()
-
-
-def test_openml_has_15_seconds_to_answer(monkeypatch):
-    def fetch_openml(**options):
-        raise TimeoutError(socket.getdefaulttimeout())
-
-    monkeypatch.setattr(datasets, "fetch_openml", fetch_openml)
-    with pytest.raises(TimeoutError, match="^15.0$"):
-        model_batchnorm.load_openml()
-
-
-@pytest.mark.filterwarnings("ignore:Invalid cache")  # scikit-learn's, as it retries
-@pytest.mark.parametrize("answer", ["ok", "html"])
-def test_the_callers_timeout_stays_what_it_was(server, answer):
-    server.host, server.openml = "503", answer
-    socket.setdefaulttimeout(77)
-    with contextlib.suppress(OSError):
-        model_batchnorm.load_data()
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(None)
-    assert timeout == 77
-
-
-def test_the_packages_own_downloader_is_put_back(server):
-    get_file, server.host = kmnist.get_file, "503"
-    model_batchnorm.load_data()
-    assert kmnist.get_file is get_file
-
-
-@pytest.mark.parametrize("bug", [NameError, TypeError])
-def test_a_bug_is_not_taken_for_a_failing_host(server, monkeypatch, bug):
-    def retrieve(*args, **kwargs):
-        raise bug
+def test_a_bug_is_not_taken_for_a_missing_network(monkeypatch):
+    def retrieve(*args, **options):
+        raise TypeError
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    with pytest.raises(bug):
-        model_batchnorm.load_data()
+    with pytest.raises(TypeError):
+        model_batchnorm.load_or_exit()
+
+
+# Digits.
 
 
 def test_digits_have_the_format_of_kmnist():
@@ -257,4 +186,9 @@ def test_digits_have_the_format_of_kmnist():
     assert (x_train.shape, x_test.shape) == ((1437, 28, 28), (360, 28, 28))
     assert (x_train.dtype, x_train.min(), x_train.max()) == ("uint8", 0, 255)
     assert (y_train.shape, y_test.shape) == ((1437,), (360,))
-    assert set(y_train) == set(y_test) == set(range(10))
+
+
+def test_a_fifth_of_every_digit_is_for_the_test():
+    _, (_, y_test) = model_batchnorm.load_data("digits")
+    fifths = np.bincount(datasets.load_digits().target) / 5
+    np.testing.assert_allclose(np.bincount(y_test), fifths, rtol=0, atol=1)

@@ -1,6 +1,5 @@
 """The network, and the faster Batch Normalization that it trains with."""
 
-import contextlib
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from keras import layers
 
 import model_batchnorm
 from conftest import norms
-from model_batchnorm import fused_batch_norm
+from model_batchnorm import use_fused_kernel
 
 
 @pytest.fixture
@@ -96,10 +95,11 @@ def step(
     kind=layers.BatchNormalization,
     training=True,
     mask=None,
+    frozen=False,
     jit_compile=False,
     **options,
 ):
-    """Make a layer and call it once.
+    """Make a layer, freeze it if so asked, and call it once.
 
     Returns a list of its outputs, the gradients and its weights afterwards, and the number
     of fused kernels in the graph.
@@ -121,10 +121,11 @@ def step(
         variables = [x, *(weight.value for weight in layer.trainable_weights)]
         return outputs, tape.gradient(loss, variables)
 
-    model = keras.Sequential([layer])
-    with fused_batch_norm(model) if fused else contextlib.nullcontext():
-        outputs, gradients = call(x)
-        kernels = count_kernels(call, x)
+    if fused:
+        use_fused_kernel(keras.Sequential([layer]))
+    layer.trainable = not frozen
+    outputs, gradients = call(x)
+    kernels = count_kernels(call, x)
     assert outputs.dtype == layer.compute_dtype
     arrays = [outputs, *gradients, *layer.get_weights()]
     return [np.asarray(array).astype("float32") for array in arrays], kernels
@@ -164,7 +165,7 @@ UNKNOWN = [
     {"kind": Doubled},
     {"axis": 1},
     {"center": False},
-    {"trainable": False},
+    {"frozen": True},  # after use_fused_kernel()
     {"training": False},
     {"shape": (8, 4)},
     {"mask": np.arange(128).reshape(8, 4, 4) % 3 > 0},
@@ -181,7 +182,7 @@ def test_what_the_kernel_cannot_do_is_left_to_keras(options):
     np.testing.assert_equal(fused, stock)
 
 
-# Which layers train with the kernel, and that nothing of it stays.
+# Which layers train with the kernel.
 
 
 def kernels_in_training(model):
@@ -190,50 +191,27 @@ def kernels_in_training(model):
     return count_kernels(tf.function(model), tf.zeros(shape), training=True)
 
 
-def keras_own(model):
-    """Return whether all layers have Keras' own code."""
-    return not any("call" in vars(layer) for layer in norms(model))
-
-
 def test_the_four_layers_after_convolutions_and_poolings_use_the_kernel(model):
-    with fused_batch_norm(model):
-        assert kernels_in_training(model) == 4
-
-
-def test_the_kernel_is_used_whatever_the_dtype_policy_is_by_then(model):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    with fused_batch_norm(model):
-        assert kernels_in_training(model) == 4
+    use_fused_kernel(model)
+    assert kernels_in_training(model) == 4
 
 
 def test_a_nested_model_is_left_alone(model):
     outer = keras.Sequential([keras.Input((28, 28, 1)), model])
-    with fused_batch_norm(outer):
-        assert kernels_in_training(outer) == 0
+    use_fused_kernel(outer)
+    assert kernels_in_training(outer) == 0
 
 
-def test_afterwards_the_layers_have_keras_own_code(model):
-    with fused_batch_norm(model):
-        assert not keras_own(model)
-    assert keras_own(model)
-
-
-def test_after_an_exception_the_layers_have_keras_own_code(model):
-    with pytest.raises(KeyError), fused_batch_norm(model):
-        raise KeyError
-    assert keras_own(model)
-
-
-def test_after_two_contexts_the_layers_have_keras_own_code(model):
-    with fused_batch_norm(model), fused_batch_norm(model):
-        assert kernels_in_training(model) == 4
-    assert keras_own(model)
+def test_with_another_backend_the_layers_are_left_alone(model, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    use_fused_kernel(model)
+    assert kernels_in_training(model) == 0
 
 
 def test_a_saved_network_computes_the_same_without_the_script(model, tmp_path):
     x = np.random.default_rng(0).random((4, 28, 28, 1), "float32")
-    with fused_batch_norm(model):
-        model(x, training=True)
+    use_fused_kernel(model)
+    model(x, training=True)
     model.save("model.keras")
     np.save("x.npy", x)
     code = """

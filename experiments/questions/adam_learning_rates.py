@@ -16,27 +16,29 @@ RUNS = {
 
 
 def report(found):
-    validation, test = tables.validation_and_test(found)
-    rates = {
-        name: (validation[name, 0.003], validation[name, 0.001])
-        for name in (WITH, WITHOUT)
-    }
-    first = tables.after(found, "val_accuracy", 1)
-    starts = {rate: (first[WITH, rate], first[WITHOUT, rate]) for rate in RATES}
-    yield tables.grid(validation, "learning rate")
-    yield tables.grid(test, "learning rate")
-    yield tables.at_their_best(validation, test)
-    yield "Validation accuracy at 0.003 minus that at 0.001:"
-    yield tables.differences(rates)
+    yield tables.at_their_best(*tables.validation_and_test(found))
+
+
+def details(found):
+    for series in tables.validation_and_test(found):
+        yield tables.grid(series, "learning rate")
+    validation = tables.after(found, "val_accuracy")
+    rates = {name: ((name, 0.003), (name, 0.001)) for name in NETWORKS}
+    yield "At 0.003 minus at 0.001:"
+    yield tables.differences(validation, rates)
+    starts = {rate: ((WITH, rate), (WITHOUT, rate)) for rate in RATES}
+    yield "With minus without, by learning rate:"
+    yield tables.differences(tables.after(found, "val_accuracy", 1), starts)
     yield (
-        "What the layers add to validation accuracy after the first epoch, by learning"
-        " rate:"
+        "Dead units: the share of Dense's units that ReLU makes zero for all validation"
+        " images, after the last epoch, with the moving averages."
     )
-    yield tables.differences(starts)
+    yield tables.every_seed([dead_units.share(found)], "network, learning rate")
+    yield tables.losses_of_failures(found)
 
 
 def draw(found):
-    figure, axes = figures.new()
+    figure, axes = figures.new(size=(7, 4.5))
     figures.dots(axes, tables.after(found, "test_accuracy"), "learning rate of Adam")
-    axes.set_title("all images")
+    axes.legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
     return figure

@@ -1,6 +1,7 @@
 """Is it the network that fails, or its averages?"""
 
 import numpy as np
+import pandas as pd
 
 import runs
 import tables
@@ -64,8 +65,9 @@ class Statistics(runs.Measurement):
 MEASUREMENT = Statistics
 
 
-def report(found):
-    columns = [
+def tested(found):
+    """Return the test accuracies with each kind of statistics, a Series for each."""
+    return [
         tables.values(
             found,
             f"test accuracy with {name}",
@@ -73,8 +75,17 @@ def report(found):
         )
         for kind, name in KINDS.items()
     ]
-    moving, _, recomputed = columns
-    differences = {label: (recomputed[label], moving[label]) for label in found}
-    yield tables.every_seed(columns, "trained with")
-    yield "Recomputed statistics minus the moving averages:"
-    yield tables.differences(differences)
+
+
+def report(found):
+    yield tables.every_seed(tested(found), "trained with")
+
+
+def details(found):
+    moving, _, recomputed = tested(found)
+    rows = {
+        tables.text(label): [tables.difference(recomputed[label], moving[label])]
+        for label in found
+    }
+    name = "recomputed statistics minus the moving averages"
+    yield tables.markdown(pd.DataFrame(rows, [name]).T, "trained with")

@@ -4,14 +4,14 @@ import tables
 from runs import Run, script_layers
 
 SEEDS = 3
-WITH_BIASES = "before ReLU, with biases"
+WITH_BIASES, WITHOUT_BIASES = "with biases", "`use_bias=False`"
 RUNS = {
     WITH_BIASES: Run(script_layers(before_relu=True, after_pooling=False)),
-    "before ReLU, `use_bias=False`": Run(
+    WITHOUT_BIASES: Run(
         script_layers(before_relu=True, after_pooling=False, use_bias=False)
     ),
 }
 
 
 def report(found):
-    yield tables.table(tables.validation_and_test(found), reference=WITH_BIASES)
+    yield tables.compare(tables.validation_and_test(found), WITHOUT_BIASES, WITH_BIASES)

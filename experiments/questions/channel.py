@@ -55,3 +55,40 @@ class Channel(runs.Measurement):
 
 
 MEASUREMENT = Channel
+
+
+def report(found):
+    result = Channel.of(found.iat[0, 0])
+    yield (
+        f"Before the layer the channel's mean is {result['mean']:.3f}, its variance"
+        f" {result['variance']:.3f} and {result['zeros']:.0%} of its values are 0. gamma is"
+        f" {result['gamma']:.3f}, beta {result['beta']:.3f}."
+    )
+
+
+def draw(found):
+    result = Channel.of(found.iat[0, 0])
+    figure, rows = figures.new(rows=2, size=(6.5, 4.8), sharex=True, sharey=True)
+    variance = result["variance"]
+    normalized = variance / (variance + 0.001)  # Keras' epsilon
+    means = {"before": result["mean"], "after": result["beta"]}
+    spreads = {
+        "before": variance**0.5,
+        "after": abs(result["gamma"]) * normalized**0.5,
+    }
+    for axes, name in zip(rows, means):
+        counts, edges = result[name]["counts"], result[name]["edges"]
+        axes.stairs(counts, edges, fill=True, color=figures.COLORS[figures.WITH])
+        title = f"mean {means[name]:.2f}, standard deviation {spreads[name]:.2f}"
+        axes.axvline(means[name], color="black", linestyle="--")
+        axes.set(title=f"{name} the layer: {title}", yscale="log")
+        axes.set_ylabel("count, log scale")
+        axes.annotate(
+            "what ReLU made zero",
+            (edges[1], counts[0]),
+            (15, -4),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "->"},
+        )
+    rows[1].set_xlabel("value")
+    return figure

@@ -1,6 +1,7 @@
 """Adam at 0.03: how many runs fail without Batch Normalization, and how?"""
 
 import keras
+from scipy import stats
 
 import runs
 import tables
@@ -37,3 +38,28 @@ class DeadUnits(runs.Measurement):
 
 
 MEASUREMENT = DeadUnits
+
+
+def share(found):
+    """Return the share of dead units after the last epoch of each run."""
+    return tables.values(
+        found,
+        "dead units",
+        lambda line: DeadUnits.of(line)[str(len(line["history"]["loss"]))],
+    )
+
+
+def report(found):
+    test = tables.after(found, "test_accuracy")
+    yield tables.table([test, share(found)])
+    failed = [(test[name] < tables.FAILED).sum() for name in (WITH, WITHOUT)]
+    p_value = stats.fisher_exact([[count, SEEDS - count] for count in failed]).pvalue
+    yield (
+        f"Failed (below {tables.FAILED}): {failed[0]} of {SEEDS} runs with Batch"
+        f" Normalization, {failed[1]} of {SEEDS} without (Fisher's exact test:"
+        f" p = {p_value:.2g})."
+    )
+
+
+def details(found):
+    yield tables.every_seed([tables.after(found, "test_accuracy"), share(found)])

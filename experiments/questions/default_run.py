@@ -1,67 +1,145 @@
 """Does it help in the default run?"""
 
+import math
+
+import pandas as pd
+from scipy import stats
+
 import figures
 import tables
 from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 10
 RUNS = {name: Run(network, epochs=25) for name, network in NETWORKS.items()}
+ACCURACIES = 0.90, 0.92, 0.93, 0.94, 0.945, 0.95
+
+
+def lowest_loss(line):
+    """Return the first epoch, from 1 on, with the lowest validation loss."""
+    losses = line["history"]["val_loss"]
+    return 1 + losses.index(min(losses))
+
+
+def highest_accuracy(line):
+    """Return the first epoch, from 1 on, with the highest validation accuracy."""
+    accuracies = line["history"]["val_accuracy"]
+    return 1 + accuracies.index(max(accuracies))
+
+
+def test_accuracy_at(found, name, epoch_of):
+    """Return each run's test accuracy after the epoch that epoch_of(line) returns."""
+    return tables.values(
+        found, name, lambda line: line["history"]["test_accuracy"][epoch_of(line) - 1]
+    )
+
+
+def test_accuracies(found):
+    """Return the test accuracy by several measures, a Series each."""
+    return [
+        tables.after(found, "test_accuracy", 1),
+        tables.after(found, "test_accuracy", 5),
+        tables.after(found, "test_accuracy", 10),
+        tables.after(found, "test_accuracy", 20),
+        tables.after(found, "test_accuracy", 25),
+        tables.values(
+            found,
+            "test accuracy, mean of the last five epochs",
+            lambda line: sum(line["history"]["test_accuracy"][-5:]) / 5,
+        ),
+        test_accuracy_at(
+            found, "test accuracy at the lowest validation loss", lowest_loss
+        ),
+        test_accuracy_at(
+            found, "test accuracy at the highest validation accuracy", highest_accuracy
+        ),
+    ]
 
 
 def report(found):
+    yield tables.compare(test_accuracies(found), WITH, WITHOUT)
+    yield epochs_to(found)
+
+
+def details(found):
     columns = [
         tables.after(found, "val_accuracy", 1),
         tables.after(found, "val_accuracy", 5),
-        *tables.validation_and_test(found),
+        tables.after(found, "val_accuracy"),
         tables.after(found, "val_loss"),
         tables.after(found, "test_loss"),
     ]
-    yield tables.table(columns)
-    yield "The difference that the layers make, with its 95 % interval:"
-    yield tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns})
-    yield (
-        "Without the layers, validation accuracy reaches what it is after the first"
-        f" epoch with them in epoch {caught_up(found)} (by seed)."
+    yield tables.compare(columns, WITH, WITHOUT)
+    yield "By seed, the first epoch in which"
+    yield "\n".join(
+        f"- {what}: {', '.join(map(str, epochs))}"
+        for what, epochs in {
+            "validation loss is lowest, with": found[WITH].map(lowest_loss),
+            "validation loss is lowest, without": found[WITHOUT].map(lowest_loss),
+            "validation accuracy without it is what it is after one epoch with it": [
+                first_epoch(other, "val_accuracy", line["history"]["val_accuracy"][0])
+                for line, other in zip(found[WITH], found[WITHOUT])
+            ],
+            "test accuracy without it is what it is after five epochs with it": [
+                first_epoch(other, "test_accuracy", line["history"]["test_accuracy"][4])
+                for line, other in zip(found[WITH], found[WITHOUT])
+            ],
+        }.items()
     )
-    yield (
-        f"Validation loss is lowest with the layers in epoch {lowest(found[WITH])},"
-        f" without them in epoch {lowest(found[WITHOUT])} (by seed)."
-    )
 
 
-def caught_up(found):
-    """Return the epochs, by seed, in which "without" has "with"'s first accuracy."""
-    epochs = []
-    for line, other in zip(found[WITH], found[WITHOUT]):
-        first = line["history"]["val_accuracy"][0]
-        others = other["history"]["val_accuracy"]
-        reached = [n for n, accuracy in enumerate(others, 1) if accuracy >= first]
-        epochs.append(str(reached[0]) if reached else "none")
-    return ", ".join(epochs)
+def first_epoch(line, quantity, accuracy):
+    """Return the first epoch in which a run has an accuracy; infinity if none has it."""
+    history = line["history"][quantity]
+    reached = [epoch for epoch, value in enumerate(history, 1) if value >= accuracy]
+    return reached[0] if reached else math.inf
 
 
-def lowest(lines):
-    """Return the epochs, by seed, in which the validation loss is lowest."""
-    losses = [line["history"]["val_loss"] for line in lines]
-    return ", ".join(str(loss.index(min(loss)) + 1) for loss in losses)
+def epochs_to(found):
+    """Return a table: how many epochs it takes to reach a test accuracy, and CPU seconds.
+
+    They are the median run's. An epoch takes what it took in the fastest of the runs,
+    validation and test included.
+    """
+    cells = {}
+    for name, lines in found.items():
+        seconds = min(60 * line["minutes"] / line["run"].epochs for line in lines)
+        epochs, times = [], []
+        for accuracy in ACCURACIES:
+            median = pd.Series(
+                [first_epoch(line, "test_accuracy", accuracy) for line in lines]
+            ).median()
+            epochs.append("not reached" if median > 25 else f"{median:g}")
+            times.append("not reached" if median > 25 else f"{median * seconds:.0f}")
+        cells |= {f"epochs, {name}": epochs, f"CPU seconds, {name}": times}
+    rows = [f"{accuracy:.3f}" for accuracy in ACCURACIES]
+    return tables.markdown(pd.DataFrame(cells, rows), "test accuracy")
 
 
 def draw(found):
-    figure, axes = figures.new()
+    figure, (above, below) = figures.new(rows=2, size=(7, 6), sharex=True)
     for network, lines in found.items():
-        for number, line in enumerate(lines):
-            accuracy = line["history"]["val_accuracy"]
-            axes.plot(
-                range(1, len(accuracy) + 1),
-                accuracy,
-                color=figures.COLORS[network],
-                marker=figures.MARKERS[network],
-                linestyle=figures.LINES[network],
-                markersize=3,
-                linewidth=1,
-                label=None if number else network,
-            )
-    axes.set(xlabel="epoch", ylabel="validation accuracy")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(title="each seed a line")
+        histories = [line["history"]["val_accuracy"] for line in lines]
+        look = {"color": figures.COLORS[network], "linestyle": figures.LINES[network]}
+        marker = figures.MARKERS[network]
+        figures.curves(
+            above, histories, network, marker=marker, markersize=3, linewidth=1, **look
+        )
+    above.set(xlabel=None, ylabel="validation accuracy")
+    above.legend(title="each run a line")
+    test = pd.DataFrame(
+        [
+            [
+                a - b
+                for a, b in zip(*(line["history"]["test_accuracy"] for line in pair))
+            ]
+            for pair in zip(found[WITH], found[WITHOUT])
+        ]
+    )
+    interval = stats.ttest_1samp(test, 0).confidence_interval(0.95)
+    epochs = range(1, test.shape[1] + 1)
+    below.fill_between(epochs, *interval, color="C0", alpha=0.3, label="95 % interval")
+    below.plot(epochs, test.mean(), color="C0", label="mean")
+    below.axhline(0, color="black", linewidth=1)
+    below.set(xlabel="epoch", ylabel="test accuracy:\nwith minus without")
+    below.legend()
     return figure

@@ -1,12 +1,13 @@
 """Is it decisive in deep networks?"""
 
+from dataclasses import replace
+
 import pandas as pd
 
 import figures
 import tables
 from runs import BATCH_NORM, GLOROT, HE, WITH, Run, layer
 
-SEEDS = 5
 DEPTHS = 2, 8, 20, 40
 OPTIMIZERS = {
     "Adam": {"optimizer": "Adam", "learning_rate": 0.001},
@@ -17,6 +18,7 @@ OPTIMIZERS = {
     },
 }
 SETTINGS = {"train_images": 10_000, "batch_size": 100, "epochs": 3}
+BOTH = "with Batch Normalization and He initialization"
 
 
 def convolution(number, depth, norm=None, **options):
@@ -36,44 +38,88 @@ def plain_stack(depth, norm=None, **options):
     return [*network, layer("Flatten")]
 
 
-RUNS = {
-    (name, optimizer, depth): Run(network, **SETTINGS, **options)
-    for optimizer, options in OPTIMIZERS.items()
-    for depth in DEPTHS
+def stacks(make, depths):
+    """Describe the runs of the stacks that make() lists, by network, optimizer and depth."""
+    return {
+        (name, f"{optimizer}, {depth}"): Run(network, **SETTINGS, **options)
+        for optimizer, options in OPTIMIZERS.items()
+        for depth in depths
+        for name, network in {
+            WITH: make(depth, BATCH_NORM),
+            GLOROT: make(depth),
+            HE: make(depth, kernel_initializer="he_normal"),
+        }.items()
+    }
+
+
+SHORT = stacks(plain_stack, DEPTHS)
+LONG = {  # three times as many epochs
+    (name, f"{optimizer}, 40, nine epochs"): replace(
+        SHORT[WITH, f"{optimizer}, 40"], network=network, epochs=9
+    )
+    for optimizer in OPTIMIZERS
     for name, network in {
-        WITH: plain_stack(depth, BATCH_NORM),
-        GLOROT: plain_stack(depth),
-        HE: plain_stack(depth, kernel_initializer="he_normal"),
+        WITH: plain_stack(40, BATCH_NORM),
+        HE: plain_stack(40, kernel_initializer="he_normal"),
+        BOTH: plain_stack(40, BATCH_NORM, kernel_initializer="he_normal"),
     }.items()
 }
+RUNS = SHORT | LONG
+SEEDS = dict.fromkeys(SHORT, 5) | dict.fromkeys(LONG, 3)
+CORNER = "optimizer, convolutions"
 
 
 def report(found):
-    corner = "optimizer, convolutions"
-    test = tables.after(found, "test_accuracy")
-    yield tables.grid(test, corner)
-    yield layers_minus_others(test, corner)
+    test = tables.after(found[[*LONG]], "test_accuracy")
+    yield tables.grid(test, CORNER)
 
 
-def layers_minus_others(test, corner):
-    """Return a table: in each row, by how much the layers are ahead of each other network."""
-    networks = test.index.unique(0)
-    rows = test.index.droplevel([0, -1]).unique()
-    cells = {
-        f"the layers minus “{name}”": [
-            tables.difference(test[(WITH, *row)], test[(name, *row)]) for row in rows
+def details(found):
+    test = tables.after(found[[*SHORT]], "test_accuracy")
+    long = found[[*LONG]]
+    yield tables.grid(test, CORNER)
+    yield with_minus_others(test)
+    yield with_minus_others(tables.after(long, "test_accuracy"))
+    early, late = [tables.after(long, "test_accuracy", epoch) for epoch in (3, 9)]
+    gains = {
+        f"{tables.text(label)}, minus after three": [
+            tables.difference(late[label], early[label])
         ]
-        for name in networks.drop(WITH)
+        for label in LONG
     }
-    return tables.markdown(pd.DataFrame(cells, rows), f"{corner} ({test.name})")
+    yield tables.markdown(pd.DataFrame(gains, [late.name]).T, "network")
+    yield tables.losses_of_failures(found)
+
+
+def with_minus_others(test):
+    """Return a table: how far the first network is ahead of each other one, by x."""
+    first, *others = test.index.unique(0)
+    cells = {
+        f"“{first}” minus “{other}”": [
+            tables.difference(test[first, x], test[other, x])
+            for x in test.index.unique(1)
+        ]
+        for other in others
+    }
+    frame = pd.DataFrame(cells, test.index.unique(1))
+    return tables.markdown(frame, f"{CORNER} ({test.name})")
 
 
 def draw(found):
-    figure, both = figures.new(columns=2, size=(10, 4), sharey=True)
+    return draw_stacks(found[[*SHORT]])
+
+
+def draw_stacks(found):
+    """Draw the test accuracy of stacks by their depth, a panel for each optimizer."""
+    figure, both = figures.new(columns=2, size=(9, 4.5), sharey=True)
     test = tables.after(found, "test_accuracy")
     for axes, optimizer in zip(both, OPTIMIZERS):
-        figures.dots(axes, test.xs(optimizer, level=1), "convolutions")
+        of_this = test[
+            [x.startswith(optimizer) for x in test.index.get_level_values(1)]
+        ]
+        depths = of_this.rename(lambda x: int(x.rpartition(", ")[2]), level=1)
+        figures.dots(axes, depths, "convolutions")
         axes.set_title(optimizer)
-    both[1].legend().remove()
-    figure.suptitle("10,000 images")
+    both[1].set_ylabel(None)
+    both[0].legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
     return figure

@@ -16,3 +16,13 @@ for rate in 0.2, 0.5:
         ),
         f"dropout {rate} alone": Run([*WITHOUT, dropout]),
     }
+
+
+WITH_IT = [label for label in RUNS if "BatchNormalization" in label]
+ALONE = [label for label in RUNS if "alone" in label]
+
+
+def report(found):
+    columns = tables.validation_and_test(found)
+    yield tables.table([of[[NONE, *WITH_IT]] for of in columns], reference=NONE)
+    yield tables.table([of[[NEITHER, *ALONE]] for of in columns], reference=NEITHER)

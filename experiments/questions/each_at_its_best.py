@@ -1,4 +1,4 @@
-"""Do the layers still help with a better learning rate that decays?"""
+"""Does it still help with a better learning rate that decays?"""
 
 import tables
 from runs import NETWORKS, WITH, WITHOUT, Run
@@ -11,7 +11,4 @@ RUNS = {
 
 
 def report(found):
-    columns = tables.validation_and_test(found)
-    yield tables.table(columns)
-    yield "The difference that the layers make:"
-    yield tables.differences({of.name: (of[WITH], of[WITHOUT]) for of in columns})
+    yield tables.compare(tables.validation_and_test(found), WITH, WITHOUT)

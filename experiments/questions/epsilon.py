@@ -1,6 +1,7 @@
 """Does epsilon matter?"""
 
 import numpy as np
+import pandas as pd
 
 import runs
 import tables
@@ -48,3 +49,36 @@ class Epsilons(runs.Measurement):
 
 
 MEASUREMENT = Epsilons
+
+
+def tested(found, key):
+    """Return test accuracies that Epsilons measured, labelled by (training, test)."""
+    columns = {
+        (label, f"tested with {epsilon}"): lines.map(
+            lambda line, epsilon=epsilon: Epsilons.of(line)[key][epsilon]
+        )
+        for label, lines in found.items()
+        for epsilon in Epsilons.of(lines.iat[0])[key]
+    }
+    return pd.DataFrame(columns).unstack().rename("test accuracy")
+
+
+def report(found):
+    for key, name in (
+        ("test accuracy", "in all layers"),
+        ("in the first layer", "in the first alone"),
+    ):
+        cells = tables.by_label(tested(found, key), tables.mean).unstack(0, sort=False)
+        yield tables.markdown(cells, f"epsilon {name} (test accuracy)")
+    yield tables.compare(tables.validation_and_test(found), *RUNS)
+
+
+def details(found):
+    shares = [
+        tables.values(
+            found, f"layer {at + 1}", lambda line, at=at: Epsilons.of(line)["share"][at]
+        )
+        for at in range(5)
+    ]
+    yield "The share of an epsilon of 0.001 in variance + epsilon, a typical channel:"
+    yield tables.table(shares)

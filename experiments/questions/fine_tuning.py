@@ -97,3 +97,31 @@ class FineTuning(runs.Measurement):
 
 
 MEASUREMENT = FineTuning
+
+
+def report(found):
+    for size in SIZES:
+        rows = {
+            recipe: [
+                FineTuning.of(line)[f"{size}, {function.__name__}"]
+                for line in found.iloc[:, 0]
+            ]
+            for recipe, function in RECIPES.items()
+        }
+        tuned = pd.DataFrame(rows, found.index)
+        columns = [
+            tables.values(
+                tuned, "KMNIST test accuracy, old last layer", lambda of: of["KMNIST"]
+            ),
+            tables.values(tuned, "digits test accuracy", lambda of: of["digits"]),
+        ]
+        corner = f"what is trained, on {size} digits"
+        yield tables.table(columns, corner, reference=EVERYTHING)
+        moved = tuned.map(lambda of: of["averages moved"]).all()
+        yield "The moving averages moved: " + ", ".join(moved[moved].index) + "."
+        pairs = {
+            "frozen minus everything": (FROZEN, EVERYTHING),
+            "frozen minus the new last layer alone": (FROZEN, LAST_LAYER),
+        }
+        for series in columns:
+            yield tables.differences(series, pairs)

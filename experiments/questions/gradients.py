@@ -11,11 +11,11 @@ import tables
 from questions import depth, residual
 from runs import GLOROT, HE, WITH
 
-SEEDS = 5
+SEEDS = 3
 STACKS = {"plain": depth, "with residual connections": residual}
 RUNS = {  # Only what is measured before the first step counts.
     (name, f"{stack}, {number}"): replace(
-        of.RUNS[name, "Adam", number], train_images=1_000, epochs=1
+        of.RUNS[name, f"Adam, {number}"], train_images=1_000, epochs=1
     )
     for stack, of in STACKS.items()
     for number in (20, 40)
@@ -61,3 +61,22 @@ class AtTheStart(runs.Measurement):
 
 
 MEASUREMENT = AtTheStart
+
+
+def second_over_last(line):
+    gradients = AtTheStart.of(line)["gradients"]
+    return gradients[1] / gradients[-1]
+
+
+QUANTITIES = {
+    "gradient of the second convolution over that of the last": second_over_last,
+    "loss": lambda line: AtTheStart.of(line)["loss"],
+    "deviation of the last layer's inputs": lambda line: AtTheStart.of(line)["signal"],
+}
+
+
+def report(found):
+    for name, function in QUANTITIES.items():
+        medians = tables.by_label(tables.values(found, name, function), "median")
+        cells = medians.unstack(0, sort=False).map("{:.3g}".format)
+        yield tables.markdown(cells, f"convolutions ({name}, median)")

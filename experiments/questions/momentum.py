@@ -46,3 +46,52 @@ class FirstLayer(runs.Measurement):
 
 
 MEASUREMENT = FirstLayer
+
+
+def report(found):
+    columns = [tables.after(found, "val_accuracy", epoch) for epoch in range(1, 6)]
+    short = [of.rename(f"epoch {epoch}") for epoch, of in enumerate(columns, 1)]
+    yield tables.table(short, "validation accuracy")
+    losses = found.map(lambda line: line["history"]["loss"])
+    same = losses.eq(losses.iloc[:, 0], axis=0).all(axis=1).sum()
+    yield (
+        "The training losses of all three agree in all five digits of results.jsonl with"
+        f" {same} of {tables.plural(len(found), 'seed')}."
+    )
+
+
+def to_epochs(steps):
+    return steps / 192
+
+
+def to_steps(epochs):
+    return epochs * 192
+
+
+def draw(found):
+    figure, (above, below) = figures.new(rows=2, size=(7, 6.5), sharex=True)
+    looks = {0.9: ("C0", "-"), 0.99: ("C3", "--"), 0.999: ("C4", ":")}
+    for (name, lines), (color, style) in zip(found.items(), looks.values()):
+        default = " (Keras' default)" if name.split()[-1] == "0.99" else ""
+        for number, line in enumerate(lines):
+            measured = FirstLayer.of(line)
+            look = {"color": color, "linestyle": style, "linewidth": 1.2}
+            look["label"] = None if number else name + default
+            above.plot(measured["step"], measured["moving"], **look)
+            below.plot(measured["step"], measured["accuracy"], **look)
+    for number, line in enumerate(found.iloc[:, 0]):
+        measured = FirstLayer.of(line)
+        label = None if number else "true variance"
+        above.plot(
+            measured["step"], measured["true"], color="black", linewidth=1, label=label
+        )
+    above.set(
+        yscale="log",
+        ylabel="variance of a typical channel\nafter the first convolution",
+    )
+    above.legend()
+    figures.chance(below)
+    below.set(ylim=(0, 1), xlabel="training step", ylabel="validation accuracy")
+    epochs = below.secondary_xaxis("top", functions=(to_epochs, to_steps))
+    epochs.set_xlabel("epoch")
+    return figure

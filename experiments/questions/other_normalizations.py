@@ -25,7 +25,7 @@ NETWORKS = {
     "LayerNormalization": script_layers(layer("LayerNormalization")),
 }
 RUNS = {
-    (size, name): Run(network, train_images=10_000, batch_size=size, epochs=3)
+    (name, size): Run(network, train_images=10_000, batch_size=size, epochs=3)
     for size in SIZES
     for name, network in NETWORKS.items()
 }
@@ -34,5 +34,5 @@ RUNS = {
 def report(found):
     columns = tables.validation_and_test(found)
     for size in SIZES:
-        by_network = [series[size] for series in columns]
-        yield tables.table(by_network, f"batch size {size}", reference=WITHOUT)
+        of_size = [series.xs(size, level=1) for series in columns]
+        yield tables.table(of_size, f"batch size {size}", reference=WITHOUT)

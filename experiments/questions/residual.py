@@ -1,8 +1,9 @@
 """Is it decisive with residual connections?"""
 
+import tables
 from questions import depth
-from questions.depth import OPTIMIZERS, SETTINGS, convolution
-from runs import BATCH_NORM, GLOROT, HE, WITH, Run, layer, residual
+from questions.depth import convolution
+from runs import layer, residual
 
 SEEDS = 5
 
@@ -21,14 +22,17 @@ def residual_stack(depth, norm=None, **options):
     return [*network, layer("Flatten")]
 
 
-RUNS = {
-    (name, optimizer, number): Run(network, **SETTINGS, **options)
-    for optimizer, options in OPTIMIZERS.items()
-    for number in (20, 40)  # convolutions
-    for name, network in {
-        WITH: residual_stack(number, BATCH_NORM),
-        GLOROT: residual_stack(number),
-        HE: residual_stack(number, kernel_initializer="he_normal"),
-    }.items()
-}
-report = depth.report
+RUNS = depth.stacks(residual_stack, (20, 40))
+
+
+def report(found):
+    yield depth.with_minus_others(tables.after(found, "test_accuracy"))
+
+
+def details(found):
+    for quantity in "test_accuracy", "accuracy":
+        yield tables.grid(tables.after(found, quantity), depth.CORNER)
+    yield tables.losses_of_failures(found)
+
+
+draw = depth.draw_stacks

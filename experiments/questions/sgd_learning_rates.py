@@ -1,33 +1,41 @@
 """With plain SGD: does it tolerate higher learning rates?"""
 
+from dataclasses import replace
+
 import figures
 import tables
 from runs import NETWORKS, Run
 
-SEEDS = 5
-RUNS = {
-    (name, rate): Run(
-        network,
-        train_images=10_000,
-        optimizer="SGD",
-        learning_rate=rate,
-        batch_size=100,
-        epochs=5,
-    )
+SMALL = Run(train_images=10_000, optimizer="SGD", batch_size=100)
+ALL = replace(SMALL, train_images=None, batch_size=250)
+ON_10000 = {
+    (name, rate): replace(SMALL, network=network, learning_rate=rate)
     for rate in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     for name, network in NETWORKS.items()
 }
+ON_ALL = {
+    (name, f"{rate}, all images"): replace(ALL, network=network, learning_rate=rate)
+    for rate in (0.3, 1.0, 3.0)
+    for name, network in NETWORKS.items()
+}
+RUNS = ON_10000 | ON_ALL
+SEEDS = dict.fromkeys(ON_10000, 5) | dict.fromkeys(ON_ALL, 3)
 
 
 def report(found):
-    validation, test = tables.validation_and_test(found)
-    yield tables.grid(validation, "learning rate")
-    yield tables.grid(test, "learning rate")
-    yield tables.at_their_best(validation, test)
+    yield tables.at_their_best(*tables.validation_and_test(found[[*ON_10000]]))
+    yield tables.at_their_best(*tables.validation_and_test(found[[*ON_ALL]]))
+
+
+def details(found):
+    for series in tables.validation_and_test(found):
+        yield tables.grid(series, "learning rate")
+    yield tables.losses_of_failures(found)
 
 
 def draw(found):
-    figure, axes = figures.new()
-    figures.dots(axes, tables.after(found, "test_accuracy"), "learning rate of SGD")
-    axes.set_title("10,000 images")
+    figure, axes = figures.new(size=(7, 4.5))
+    test = tables.after(found[[*ON_10000]], "test_accuracy")
+    figures.dots(axes, test, "learning rate of SGD")
+    axes.legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
     return figure

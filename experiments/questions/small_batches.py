@@ -2,7 +2,7 @@
 
 import tables
 from questions import averages
-from runs import NETWORKS, WITH, WITHOUT, Run
+from runs import NETWORKS, WITH, Run
 
 SEEDS = 5
 SIZES = 2, 4, 8, 16, 50, 250
@@ -28,3 +28,15 @@ RUNS = {
     (name, LOWER_RATE): run(network, 4, learning_rate=0.0003)
     for name, network in NETWORKS.items()
 }
+
+
+def report(found):
+    yield tables.pairs(tables.after(found, "test_accuracy"), "batch size")
+
+
+def details(found):
+    yield tables.pairs(tables.after(found, "val_accuracy"), "batch size")
+    yield "The same weights with three kinds of statistics, explained in the last question:"
+    with_it = found[WITH].rename(columns="batch size {}".format)
+    yield from averages.report(with_it)
+    yield from averages.details(with_it)

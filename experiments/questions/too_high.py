@@ -49,3 +49,45 @@ class Failure(runs.Measurement):
 
 
 MEASUREMENT = Failure
+
+
+NAMES = {
+    ("nan",): "fraction of the weights that are NaN",
+    ("dead",): "fraction of Dense's units that are dead",
+    ("lengths", 0): "length of the first convolution's kernel",
+    ("lengths", 1): "length of the second convolution's kernel",
+    ("lengths", 2): "length of the hidden Dense layer's kernel",
+    ("lengths", 3): "length of the last layer's kernel",
+}
+
+
+def measured(found):
+    """Return what Failure measured, a Series for each of NAMES."""
+
+    def number(line, keys):
+        result = Failure.of(line)
+        for key in keys:
+            result = result[key]
+        return np.nan if result is None else result
+
+    return [
+        tables.values(found, name, lambda line, keys=keys: number(line, keys))
+        for keys, name in NAMES.items()
+    ]
+
+
+def report(found):
+    nan, dead, *_ = measured(found)
+    yield tables.medians(tables.after(found, "test_accuracy"), "learning rate")
+    for series in nan, dead:
+        cells = tables.by_label(series, tables.every).unstack(0, sort=False)
+        yield tables.markdown(cells, f"learning rate ({series.name}, by seed)")
+
+
+def details(found):
+    yield tables.grid(tables.after(found, "test_accuracy"), "learning rate")
+    loss = tables.values(
+        found, "training loss", lambda line: line["history"]["loss"][-1]
+    )
+    _, _, *lengths = measured(found)
+    yield tables.table([loss, *lengths], "network, learning rate")

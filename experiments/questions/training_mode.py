@@ -57,16 +57,17 @@ def report(found):
 
 
 def draw(found):
-    figure, axes = figures.new(size=(7, 2.8))
+    figure, axes = figures.new(size=(7, 3.2))
     means = tables.by_label(accuracies(found), "mean")[::-1]
-    colors = [
-        figures.COLORS[figures.WITH] if name == KINDS["moving"] else "lightgray"
-        for name in means.index
-    ]
-    bars = axes.barh(means.index.str.replace("`", ""), means, color=colors)
-    axes.bar_label(bars, fmt="%.3f", padding=3)
-    axes.set(
-        xlim=(0, 1.1), xlabel="test accuracy of the same network, mean of the seeds"
-    )
+    in_predict = means.index == KINDS["moving"]
+    for these, color, label in (
+        (~in_predict, "lightgray", "training mode: model(x, training=True)"),
+        (in_predict, "C0", "inference mode, as in predict()"),
+    ):
+        names = means.index[these].str.removesuffix(", as in `predict`")
+        bars = axes.barh(names, means[these], color=color, label=label)
+        axes.bar_label(bars, fmt="%.3f", padding=3)
+    axes.set(xlim=(0, 1.12), xlabel="test accuracy of the same networks")
     axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure

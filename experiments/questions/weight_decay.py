@@ -25,9 +25,9 @@ class KernelNorms(runs.Measurement):
 MEASUREMENT = KernelNorms
 
 
-def report(found):
-    validation, test = tables.validation_and_test(found)
-    norms = [
+def lengths(found):
+    """Return the kernels' lengths, a Series for each layer."""
+    return [
         tables.values(
             found, f"length, {name}", lambda line, at=at: KernelNorms.of(line)[at]
         )
@@ -35,13 +35,19 @@ def report(found):
             ("first convolution", "second", "hidden Dense", "last Dense")
         )
     ]
+
+
+def report(found):
+    yield tables.pairs(tables.after(found, "test_accuracy"), "weight decay")
+
+
+def details(found):
     decays = {
-        f"{name}, {decay} instead of 0": (test[name, decay], test[name, 0.0])
+        f"{name}, {decay} instead of 0": ((name, decay), (name, 0.0))
         for name in (WITH, WITHOUT)
         for decay in (0.003, 0.03)
     }
-    yield tables.pairs([validation, test], "weight decay")
-    yield "Test accuracy:"
-    yield tables.differences(decays)
+    yield tables.differences(tables.after(found, "test_accuracy"), decays)
+    yield tables.pairs(tables.after(found, "val_accuracy"), "weight decay")
     yield "The kernels after the training:"
-    yield tables.table(norms, "network, weight decay")
+    yield tables.table(lengths(found), "network, weight decay")

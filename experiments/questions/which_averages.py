@@ -1,8 +1,10 @@
 """Which of the moving averages are wrong?"""
 
 import numpy as np
+import pandas as pd
 
 import runs
+import tables
 from runs import Run, layer, script_layers
 
 SEEDS = 5
@@ -116,3 +118,53 @@ def without_initial(averages, fraction):
 
 
 MEASUREMENT = Swapped
+
+
+def validated(found, label, epoch):
+    """Return the validation accuracies of a label after an epoch, by kind of averages."""
+    results = [
+        Swapped.of(line)[str(epoch)]["validation accuracy"] for line in found[label]
+    ]
+    return pd.DataFrame(results, found.index)
+
+
+def accuracies(found, select):
+    """Return a table: for each kind of averages that select() keeps, mean ± deviation."""
+    columns = {
+        f"{pixels}, {momentum}, epoch {epoch}": validated(
+            found, (pixels, momentum), epoch
+        )
+        for (pixels, momentum), run in RUNS.items()
+        for epoch in range(1, run.epochs + 1)
+    }
+    cells = pd.DataFrame({name: of.agg(tables.mean) for name, of in columns.items()})
+    return cells[[select(kind) for kind in cells.index]]
+
+
+def report(found):
+    cells = accuracies(found, lambda kind: not kind.startswith("fraction"))
+    shown = {
+        "0 to 1, 0.99, epoch 1": "momentum 0.99, epoch 1",
+        "0 to 1, 0.999, epoch 5": "momentum 0.999, epoch 5",
+        "0 to 255, 0.99, epoch 1": "momentum 0.99, epoch 1, pixels 0 to 255",
+    }
+    cells = cells[[*shown]].rename(columns=shown)
+    yield tables.markdown(cells, "moving averages (validation accuracy)")
+
+
+def details(found):
+    everything = accuracies(found, lambda kind: not kind.startswith("fraction"))
+    yield tables.markdown(everything, "pixels, momentum, epoch (validation accuracy)")
+    fractions = accuracies(found, lambda kind: kind.startswith("fraction"))
+    yield "True averages, but with a fraction of their initial values:"
+    yield tables.markdown(fractions, "pixels, momentum, epoch (validation accuracy)")
+    for name in "moving variance", "true variance":
+        yield f"Median {name} after each layer, first epoch:"
+        rows = {
+            tables.text(label): pd.DataFrame(
+                [Swapped.of(line)["1"][name] for line in lines]
+            ).mean()
+            for label, lines in found.items()
+        }
+        cells = pd.DataFrame(rows).T.map("{:.4f}".format)
+        yield tables.markdown(cells.rename(columns=lambda at: f"layer {at + 1}"), name)
