@@ -25,8 +25,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-# TensorFlow reads these when it is imported. The first hides most of its messages, errors
-# too: if it does not find your GPU, set it to 0 to see why. The second makes older CPUs faster.
+# TensorFlow reads these when it is imported. The first hides most of its messages, also
+# errors: set it to 0 to see why a GPU is not found. The second is faster on older CPUs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -69,8 +69,8 @@ def build_model(input_shape, num_classes, batch_norm=True, momentum=0.9):
     # batch. Each training step moves them a little:
     #     average = momentum * average + (1 - momentum) * value of the batch
     # They start at 0 (mean) and 1 (variance). After n steps, a fraction momentum ** n of that
-    # remains. Until it has faded, validation accuracy can be terrible: with momentum 0.9 for
-    # up to 66 steps, here a third of an epoch; with Keras' default, 0.99, for up to 688.
+    # remains. Until it is about a thousandth, validation accuracy can be terrible: with
+    # momentum 0.9 for 66 steps, a third of an epoch here; with 0.99, Keras' default, for 688.
     #
     # The paper puts the layer between a convolution and its activation, and the convolution
     # then needs no bias. Here it comes after the activation, as in MachineCurve's article.
@@ -110,7 +110,7 @@ def train(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss="sparse_categorical_crossentropy",  # integer labels
         metrics=["accuracy"],
-        # Python calls TensorFlow once for 16 steps. The result is the same, a little sooner.
+        # One call of TensorFlow, and of the callbacks, for 16 steps: the same result, sooner.
         steps_per_execution=16 if keras.backend.backend() == "tensorflow" else 1,
     )
     return model.fit(

@@ -128,7 +128,7 @@ def every_seed(columns, corner="network"):
 
 def differences(series, labels):
     """Return a list of differences of a Series: {name: (first label, second label)}."""
-    lines = [f"{series.name.capitalize()}:", ""]
+    lines = [f"{series.name[0].upper()}{series.name[1:]}:", ""]
     for name, (first, second) in labels.items():
         pair = series[first], series[second]
         lines.append(f"- {name}: {difference(*pair)}, positive with {positive(*pair)}")

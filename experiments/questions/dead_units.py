@@ -1,4 +1,4 @@
-"""Adam at 0.03: how many runs fail without Batch Normalization, and how?"""
+"""With Adam at 0.03: how many runs fail, and how?"""
 
 import keras
 from scipy import stats

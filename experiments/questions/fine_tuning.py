@@ -43,10 +43,10 @@ def last_layer_and_averages(body):
 
 
 EVERYTHING = "everything"
-FROZEN = "everything, BatchNormalization with `trainable = False`"
-CALLED = "everything, the old network called with `training=False`"
-LAST_LAYER = "the new last layer alone"
-AVERAGES_MOVE = "the new last layer alone, but the moving averages move"
+FROZEN = "all but BatchNormalization (`trainable = False`)"
+CALLED = "everything, old network called with `training=False`"
+LAST_LAYER = "the new last layer"
+AVERAGES_MOVE = "the new last layer, but the averages move"
 RECIPES = {
     EVERYTHING: everything,
     FROZEN: frozen,
@@ -99,29 +99,45 @@ class FineTuning(runs.Measurement):
 MEASUREMENT = FineTuning
 
 
+def tuned(found, size):
+    """Return what FineTuning measured with so many digits: a column for each recipe."""
+    rows = {
+        recipe: [
+            FineTuning.of(line)[f"{size}, {function.__name__}"]
+            for line in found.iloc[:, 0]
+        ]
+        for recipe, function in RECIPES.items()
+    }
+    return pd.DataFrame(rows, found.index)
+
+
+def accuracies(found, size):
+    """Return the accuracies on KMNIST, with the old last layer, and on the digits."""
+    names = {
+        "KMNIST": "KMNIST test accuracy, old last layer",
+        "digits": "digits test accuracy",
+    }
+    results = tuned(found, size)
+    return [
+        tables.values(results, name, lambda of, key=key: of[key])
+        for key, name in names.items()
+    ]
+
+
 def report(found):
     for size in SIZES:
-        rows = {
-            recipe: [
-                FineTuning.of(line)[f"{size}, {function.__name__}"]
-                for line in found.iloc[:, 0]
-            ]
-            for recipe, function in RECIPES.items()
-        }
-        tuned = pd.DataFrame(rows, found.index)
-        columns = [
-            tables.values(
-                tuned, "KMNIST test accuracy, old last layer", lambda of: of["KMNIST"]
-            ),
-            tables.values(tuned, "digits test accuracy", lambda of: of["digits"]),
-        ]
         corner = f"what is trained, on {size} digits"
-        yield tables.table(columns, corner, reference=EVERYTHING)
-        moved = tuned.map(lambda of: of["averages moved"]).all()
-        yield "The moving averages moved: " + ", ".join(moved[moved].index) + "."
-        pairs = {
-            "frozen minus everything": (FROZEN, EVERYTHING),
-            "frozen minus the new last layer alone": (FROZEN, LAST_LAYER),
-        }
-        for series in columns:
-            yield tables.differences(series, pairs)
+        yield tables.table(accuracies(found, size), corner, reference=EVERYTHING)
+    moved = tuned(found, SIZES[0]).map(lambda of: of["averages moved"]).all()
+    yield "The moving averages moved in: " + "; ".join(moved[moved].index) + "."
+
+
+def details(found):
+    pairs = {
+        "frozen minus everything": (FROZEN, EVERYTHING),
+        "frozen minus the new last layer alone": (FROZEN, LAST_LAYER),
+    }
+    for size in SIZES:
+        for series in accuracies(found, size):
+            name = f"{series.name}, {size} digits"
+            yield tables.differences(series.rename(name), pairs)

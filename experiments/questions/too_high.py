@@ -78,6 +78,7 @@ def measured(found):
 
 def report(found):
     nan, dead, *_ = measured(found)
+    dead = dead.where(nan == 0)
     yield tables.medians(tables.after(found, "test_accuracy"), "learning rate")
     for series in nan, dead:
         cells = tables.by_label(series, tables.every).unstack(0, sort=False)

@@ -156,6 +156,10 @@ def details(found):
     everything = accuracies(found, lambda kind: not kind.startswith("fraction"))
     yield tables.markdown(everything, "pixels, momentum, epoch (validation accuracy)")
     fractions = accuracies(found, lambda kind: kind.startswith("fraction"))
+    # The weights do not depend on the momentum.
+    fractions = fractions.drop(
+        columns=["0 to 1, 0.99, epoch 1", "0 to 1, 0.99, epoch 2"]
+    )
     yield "True averages, but with a fraction of their initial values:"
     yield tables.markdown(fractions, "pixels, momentum, epoch (validation accuracy)")
     for name in "moving variance", "true variance":
