@@ -121,8 +121,8 @@ def straightforward():
     x_test = x_test.reshape(-1, 28, 28, 1).astype("float32") / 255
     model = model_batchnorm.build_model((28, 28, 1), 10)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(x_train, y_train, batch_size=250, epochs=1, validation_split=0.2)
-    model.evaluate(x_test, y_test)
+    model.fit(x_train, y_train, batch_size=250, validation_split=0.2, verbose=2)
+    model.evaluate(x_test, y_test, verbose=2)
     return peak_memory()
 
 

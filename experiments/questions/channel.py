@@ -86,7 +86,7 @@ def draw(found):
         axes.annotate(
             "what ReLU made zero",
             (edges[1], counts[0]),
-            (15, -4),
+            (30, -6),
             textcoords="offset points",
             arrowprops={"arrowstyle": "->"},
         )

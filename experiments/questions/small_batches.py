@@ -36,7 +36,7 @@ def report(found):
 
 def details(found):
     yield tables.pairs(tables.after(found, "val_accuracy"), "batch size")
-    yield "The same weights with three kinds of statistics, explained in the last question:"
+    yield "The same weights with three kinds of statistics, as in the question about averages:"
     with_it = found[WITH].rename(columns="batch size {}".format)
     yield from averages.report(with_it)
     yield from averages.details(with_it)
