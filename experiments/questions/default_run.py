@@ -56,11 +56,11 @@ def test_accuracies(found):
 
 
 def report(found):
-    yield tables.compare(test_accuracies(found), WITH, WITHOUT)
     yield epochs_to(found)
 
 
 def details(found):
+    yield tables.compare(test_accuracies(found), WITH, WITHOUT)
     columns = [
         tables.after(found, "val_accuracy", 1),
         tables.after(found, "val_accuracy", 5),

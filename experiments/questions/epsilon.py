@@ -63,17 +63,19 @@ def tested(found, key):
     return pd.DataFrame(columns).unstack().rename("test accuracy")
 
 
+def by_training(found, key, corner):
+    """Return a table: a column for each training, a row for each epsilon in the test."""
+    cells = tables.by_label(tested(found, key), tables.mean).unstack(0, sort=False)
+    return tables.markdown(cells, f"{corner} (test accuracy)")
+
+
 def report(found):
-    for key, name in (
-        ("test accuracy", "in all layers"),
-        ("in the first layer", "in the first alone"),
-    ):
-        cells = tables.by_label(tested(found, key), tables.mean).unstack(0, sort=False)
-        yield tables.markdown(cells, f"epsilon {name} (test accuracy)")
-    yield tables.compare(tables.validation_and_test(found), *RUNS)
+    yield by_training(found, "test accuracy", "epsilon in all layers")
 
 
 def details(found):
+    yield by_training(found, "in the first layer", "epsilon in the first layer alone")
+    yield tables.compare(tables.validation_and_test(found), *RUNS)
     shares = [
         tables.values(
             found, f"layer {at + 1}", lambda line, at=at: Epsilons.of(line)["share"][at]

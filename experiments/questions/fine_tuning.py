@@ -124,15 +124,20 @@ def accuracies(found, size):
     ]
 
 
+def by_recipe(found, size):
+    """Return a table of the recipes, with so many digits."""
+    corner = f"what is trained, on {size} digits"
+    return tables.table(accuracies(found, size), corner, reference=EVERYTHING)
+
+
 def report(found):
-    for size in SIZES:
-        corner = f"what is trained, on {size} digits"
-        yield tables.table(accuracies(found, size), corner, reference=EVERYTHING)
+    yield by_recipe(found, 200)
     moved = tuned(found, SIZES[0]).map(lambda of: of["averages moved"]).all()
     yield "The moving averages moved in: " + "; ".join(moved[moved].index) + "."
 
 
 def details(found):
+    yield by_recipe(found, 1_000)
     pairs = {
         "frozen minus everything": (FROZEN, EVERYTHING),
         "frozen minus the new last layer alone": (FROZEN, LAST_LAYER),

@@ -68,15 +68,19 @@ def second_over_last(line):
     return gradients[1] / gradients[-1]
 
 
-QUANTITIES = {
-    "gradient of the second convolution over that of the last": second_over_last,
-    "loss": lambda line: AtTheStart.of(line)["loss"],
-    "deviation of the last layer's inputs": lambda line: AtTheStart.of(line)["signal"],
-}
+def medians(found, name, function):
+    """Return a table of the medians of function(line)."""
+    series = tables.by_label(tables.values(found, name, function), "median")
+    cells = series.unstack(0, sort=False).map("{:.2g}".format)
+    return tables.markdown(cells, f"convolutions ({name}, median)")
 
 
 def report(found):
-    for name, function in QUANTITIES.items():
-        medians = tables.by_label(tables.values(found, name, function), "median")
-        cells = medians.unstack(0, sort=False).map("{:.3g}".format)
-        yield tables.markdown(cells, f"convolutions ({name}, median)")
+    name = "gradient of the second convolution over that of the last"
+    yield medians(found, name, second_over_last)
+    name = "standard deviation of the last layer's inputs"
+    yield medians(found, name, lambda line: AtTheStart.of(line)["signal"])
+
+
+def details(found):
+    yield medians(found, "loss", lambda line: AtTheStart.of(line)["loss"])

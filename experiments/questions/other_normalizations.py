@@ -31,8 +31,16 @@ RUNS = {
 }
 
 
-def report(found):
+def by_network(found, size):
+    """Return a table of the networks with this batch size."""
     columns = tables.validation_and_test(found)
-    for size in SIZES:
-        of_size = [series.xs(size, level=1) for series in columns]
-        yield tables.table(of_size, f"batch size {size}", reference=WITHOUT)
+    of_size = [series.xs(size, level=1) for series in columns]
+    return tables.table(of_size, f"batch size {size}", reference=WITHOUT)
+
+
+def report(found):
+    yield by_network(found, 4)
+
+
+def details(found):
+    yield by_network(found, 2)

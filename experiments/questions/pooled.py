@@ -14,6 +14,10 @@ RUNS = {
 
 
 def report(found):
+    yield tables.table(tables.validation_and_test(found))
+
+
+def details(found):
     validation, test = tables.validation_and_test(found)
     lower = pd.DataFrame(
         {
@@ -23,7 +27,6 @@ def report(found):
             }
         }
     )
-    yield tables.table([validation, test])
     yield tables.markdown(lower, "network")
     yield tables.pairs(test, "test images")
     errors = {

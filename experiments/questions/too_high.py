@@ -77,18 +77,16 @@ def measured(found):
 
 
 def report(found):
-    nan, dead, *_ = measured(found)
-    dead = dead.where(nan == 0)
     yield tables.medians(tables.after(found, "test_accuracy"), "learning rate")
-    for series in nan, dead:
-        cells = tables.by_label(series, tables.every).unstack(0, sort=False)
-        yield tables.markdown(cells, f"learning rate ({series.name}, by seed)")
 
 
 def details(found):
     yield tables.grid(tables.after(found, "test_accuracy"), "learning rate")
+    nan, dead, *lengths = measured(found)
+    for series in nan, dead.where(nan == 0):
+        cells = tables.by_label(series, tables.every).unstack(0, sort=False)
+        yield tables.markdown(cells, f"learning rate ({series.name}, by seed)")
     loss = tables.values(
         found, "training loss", lambda line: line["history"]["loss"][-1]
     )
-    _, _, *lengths = measured(found)
     yield tables.table([loss, *lengths], "network, learning rate")
