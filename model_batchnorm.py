@@ -6,8 +6,8 @@ KMNIST contains 70,000 grayscale images, 28 x 28 pixels, of ten cursive Japanese
     python model_batchnorm.py --epochs 3 --compare          # again without the layer
     python model_batchnorm.py --epochs 3 --dataset digits   # works offline
 
-With Batch Normalization, validation accuracy reaches 0.97 after the first epoch; without
-it, that takes four to six. After 25 epochs, test accuracy is 0.952 ± 0.002 with it and
+With Batch Normalization, validation accuracy is 0.971 after the first epoch; without it,
+that takes four to six. After 25 epochs, test accuracy is 0.952 ± 0.002 with it and
 0.950 ± 0.004 without: the means and standard deviations of ten runs with different seeds.
 
 The layer: Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167
@@ -25,8 +25,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-# TensorFlow reads these when it is imported. The first hides most of its messages, also
-# errors: set it to 0 to see why a GPU is not found. The second is faster on older CPUs.
+# TensorFlow reads these when it is imported. The first keeps its messages out of the
+# progress bars, errors too: set it to 0 to see why a GPU is not found. The second is faster
+# on older CPUs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -110,7 +111,8 @@ def train(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss="sparse_categorical_crossentropy",  # integer labels
         metrics=["accuracy"],
-        # One call of TensorFlow, and of the callbacks, for 16 steps: the same result, sooner.
+        # One call of TensorFlow, and of the callbacks, for 16 steps: the same result, a bit
+        # sooner. PyTorch allows only 1.
         steps_per_execution=16 if keras.backend.backend() == "tensorflow" else 1,
     )
     return model.fit(
@@ -241,8 +243,8 @@ TIMEOUT = 15  # seconds without an answer
 def load_or_exit(dataset=None):
     """Return the name of a data set, and what load_data() returns for it.
 
-    Without a name it is "kmnist", or "digits" if the host of KMNIST cannot be reached. Any
-    other failure to load KMNIST, and any if it was asked for by name, ends the program.
+    Without a name it is "kmnist", or "digits" if KMNIST cannot be downloaded. Any other
+    failure to load KMNIST, and any if it was asked for by name, ends the program.
     """
     try:
         return dataset or "kmnist", load_data(dataset or "kmnist")
@@ -250,7 +252,7 @@ def load_or_exit(dataset=None):
         if dataset or not isinstance(error, requests.RequestException):
             sys.exit(f"No KMNIST: {error}\n--dataset digits needs no download.")
         print(
-            f"No KMNIST: its host, codh.rois.ac.jp, cannot be reached"
+            "No KMNIST: it cannot be downloaded from codh.rois.ac.jp"
             f" ({type(error).__name__}). Training on handwritten digits instead.",
             file=sys.stderr,
         )
@@ -348,7 +350,7 @@ def fused_call(layer, inputs, training=None, mask=None):
 
 
 class StopOnCtrlC(keras.callbacks.Callback):
-    """Lets Ctrl-C end fit() after the current step, and a second Ctrl-C the program.
+    """Lets Ctrl-C end fit() within 16 steps and a validation, and a second one the program.
 
     It is a callback of fit(), and the with block around it.
     """
@@ -364,7 +366,9 @@ class StopOnCtrlC(keras.callbacks.Callback):
     def stop(self, signum, frame):
         signal.signal(signal.SIGINT, self.handler)
         self.pressed = True
-        self.model.stop_training = True  # fit() looks at it after each step
+        self.model.stop_training = (
+            True  # fit() looks at it after each call of TensorFlow
+        )
         print("\nStopping; press Ctrl-C again to quit at once.", file=sys.stderr)
 
     def __exit__(self, *exception):  # also if fit() raises
@@ -372,7 +376,10 @@ class StopOnCtrlC(keras.callbacks.Callback):
 
 
 def plot_histories(histories, title):
-    """Return a matplotlib Figure: accuracy and loss of each Keras History by name."""
+    """Return a matplotlib Figure of accuracy and loss.
+
+    histories: Keras' History of the network "with", and of that "without" if it was trained.
+    """
     figure = Figure(figsize=(11, 4.5), dpi=150, layout="constrained")
     figure.suptitle(title)
     looks = {"with": "C0o", "without": "C1s"}  # color and marker
@@ -386,13 +393,6 @@ def plot_histories(histories, title):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(title=f"{' and '.join(histories)} Batch Normalization")
     return figure
-
-
-def a_number(value: float):
-    """Refuse nan, which is neither below nor above a limit."""
-    if math.isnan(value):
-        raise typer.BadParameter("nan is not a number")
-    return value
 
 
 def writable(*suffixes):
@@ -419,7 +419,7 @@ Dataset = Annotated[
     Literal["kmnist", "digits"] | None,
     Option(
         help="Train on this data set. By default it is KMNIST, or scikit-learn's digits if"
-        " KMNIST's host cannot be reached."
+        " KMNIST cannot be downloaded."
     ),
 ]
 Compare = Annotated[
@@ -451,17 +451,10 @@ BatchSize = Annotated[
     ),
 ]
 LearningRate = Annotated[
-    float,
-    Option(min=1e-9, max=1e9, callback=a_number, help="Set the learning rate of Adam."),
+    float, Option(min=1e-9, max=1e9, help="Set the learning rate of Adam.")
 ]
 Momentum = Annotated[
-    float,
-    Option(
-        min=0,
-        max=0.999999,
-        callback=a_number,
-        help="Set the momentum of the moving averages.",
-    ),
+    float, Option(min=0, max=0.999999, help="Set the momentum of the moving averages.")
 ]
 DtypePolicy = Annotated[
     Literal["float32", "mixed_bfloat16", "mixed_float16"],
@@ -492,6 +485,6 @@ if __name__ == "__main__":
 #     "matplotlib>=3.8.4",
 #     "pooch>=1.8.0",
 #     "requests>=2.31.0",
-#     "typer>=0.19.0",
+#     "typer>=0.29.0",
 # ]
 # ///

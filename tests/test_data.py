@@ -136,7 +136,7 @@ def test_without_a_network_it_loads_digits(unreachable):
 def test_without_a_network_one_line_says_so(unreachable, capsys):
     model_batchnorm.load_or_exit()
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("No KMNIST: its host, codh.rois.ac.jp, cannot be reached (")
+    assert line.startswith("No KMNIST: it cannot be downloaded from codh.rois.ac.jp (")
     assert line.endswith("). Training on handwritten digits instead.")
 
 

@@ -179,6 +179,12 @@ def test_every_link_to_a_section_leads_to_one():
     ]:
         for anchor in re.findall(pattern, text.replace("\n", " ")):
             assert anchor in anchors(experiments)
+    for text, pattern in [
+        (experiments, r"\]\(\.\./README\.md#([^)]+)\)"),
+        (README, r"\]\(#([^)]+)\)"),
+    ]:
+        for anchor in re.findall(pattern, text.replace("\n", " ")):
+            assert anchor in anchors(README)
 
 
 def anchors(markdown):

@@ -137,9 +137,9 @@ def draw(found):
     )
     interval = stats.ttest_1samp(test, 0).confidence_interval(0.95)
     epochs = range(1, test.shape[1] + 1)
-    below.fill_between(epochs, *interval, color="C0", alpha=0.3, label="95 % interval")
-    below.plot(epochs, test.mean(), color="C0", label="mean")
-    below.axhline(0, color="black", linewidth=1)
+    below.fill_between(epochs, *interval, color="lightgray", label="95 % interval")
+    below.plot(epochs, test.mean(), color="black", label="mean")
+    below.axhline(0, color="gray", linewidth=1)
     below.set(xlabel="epoch", ylabel="test accuracy:\nwith minus without")
     below.legend()
     return figure
