@@ -51,6 +51,16 @@ def by_label(series, function):
     return series.groupby(level=labels, sort=False).agg(function)
 
 
+def by_network(series, function):
+    """Return function(values of all seeds): a column for each network, a row for each x.
+
+    The label is (network, x).
+    """
+    cells = by_label(series, function)
+    networks, rows = (cells.index.unique(level) for level in (0, 1))
+    return pd.DataFrame({name: cells[name].reindex(rows) for name in networks})
+
+
 # Tables for all readers: means, medians, differences.
 
 
@@ -91,7 +101,7 @@ def compare(columns, first, second, corner="quantity"):
 
 def pairs(series, corner):
     """Return a table that compares two networks: a row for each x of (network, x)."""
-    rows = by_label(series, mean).unstack(0, sort=False)
+    rows = by_network(series, mean)
     first, second = rows.columns
     rows["difference"] = [
         difference(series[first, x], series[second, x]) for x in rows.index
@@ -104,7 +114,7 @@ def medians(series, corner):
 
     It has the median of the seeds' accuracies, and how many of them failed.
     """
-    cells = by_label(series, median_and_failures).unstack(0, sort=False)
+    cells = by_network(series, median_and_failures)
     return markdown(cells, f"{corner} ({series.name}, median)")
 
 
@@ -116,7 +126,7 @@ def grid(series, corner):
 
     It has the accuracies of all seeds, and how many of them failed.
     """
-    cells = by_label(series, every_and_failures).unstack(0, sort=False)
+    cells = by_network(series, every_and_failures)
     return markdown(cells, f"{corner} ({series.name}, by seed)")
 
 

@@ -65,7 +65,7 @@ def tested(found, key):
 
 def by_training(found, key, corner):
     """Return a table: a column for each training, a row for each epsilon in the test."""
-    cells = tables.by_label(tested(found, key), tables.mean).unstack(0, sort=False)
+    cells = tables.by_network(tested(found, key), tables.mean)
     return tables.markdown(cells, f"{corner} (test accuracy)")
 
 

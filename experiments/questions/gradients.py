@@ -70,8 +70,8 @@ def second_over_last(line):
 
 def medians(found, name, function):
     """Return a table of the medians of function(line)."""
-    series = tables.by_label(tables.values(found, name, function), "median")
-    cells = series.unstack(0, sort=False).map("{:.2g}".format)
+    cells = tables.by_network(tables.values(found, name, function), "median")
+    cells = cells.map("{:.2g}".format)
     return tables.markdown(cells, f"convolutions ({name}, median)")
 
 

@@ -84,7 +84,7 @@ def details(found):
     yield tables.grid(tables.after(found, "test_accuracy"), "learning rate")
     nan, dead, *lengths = measured(found)
     for series in nan, dead.where(nan == 0):
-        cells = tables.by_label(series, tables.every).unstack(0, sort=False)
+        cells = tables.by_network(series, tables.every)
         yield tables.markdown(cells, f"learning rate ({series.name}, by seed)")
     loss = tables.values(
         found, "training loss", lambda line: line["history"]["loss"][-1]
