@@ -54,7 +54,9 @@ def chance(axes):
     axes.axhline(CHANCE, color="gray", linestyle=":")
     axes.annotate(
         "chance",
-        (0.01, CHANCE + 0.015),
+        (0.99, CHANCE - 0.02),
         xycoords=("axes fraction", "data"),
         color="gray",
+        ha="right",
+        va="top",
     )

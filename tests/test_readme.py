@@ -51,9 +51,7 @@ def copied(tmp_path_factory):
 
 
 def test_the_code_to_copy_learns(copied):
-    (_, accuracy) = copied["model"].evaluate(copied["x"], copied["y"], verbose=0)
-    validated = copied["model"].history.history["val_accuracy"]
-    assert min(accuracy, validated[-1]) > 0.9
+    assert copied["model"].history.history["val_accuracy"][-1] > 0.9
 
 
 def test_in_the_code_to_copy_a_bias_would_change_nothing(copied):

@@ -92,7 +92,7 @@ def draw(found):
         yscale="log",
         ylabel="variance of a typical channel\nafter the first convolution",
     )
-    above.legend(title="each run a line", loc=(0.55, 0.5))
+    figure.legend(title="each run a line", loc="outside upper center", ncols=2)
     figures.chance(below)
     below.set(ylim=(0, 1), xlabel="training step", ylabel="validation accuracy")
     epochs = below.secondary_xaxis("top", functions=(to_epochs, to_steps))
