@@ -112,9 +112,6 @@ def train(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss="sparse_categorical_crossentropy",  # integer labels
         metrics=["accuracy"],
-        # One call of TensorFlow, and of the callbacks, for 16 steps: the same result with
-        # less waiting for Python. PyTorch allows only 1.
-        steps_per_execution=16 if keras.backend.backend() == "tensorflow" else 1,
     )
     return model.fit(
         x_train,
@@ -351,7 +348,7 @@ def fused_call(layer, inputs, training=None, mask=None):
 
 
 class StopOnCtrlC(keras.callbacks.Callback):
-    """Lets Ctrl-C end fit() within 16 steps and a validation, and a second one the program.
+    """Lets Ctrl-C end fit() after the current step and a validation, a second one the program.
 
     It is a callback of fit(), and the with block around it.
     """
@@ -362,7 +359,8 @@ class StopOnCtrlC(keras.callbacks.Callback):
         self.handler = signal.getsignal(signal.SIGINT)
 
     def on_train_begin(self, logs=None):  # fit() has just set stop_training to False
-        signal.signal(signal.SIGINT, self.stop)
+        if self.handler != signal.SIG_IGN:  # as it is, for example, in a background job
+            signal.signal(signal.SIGINT, self.stop)
 
     def stop(self, signum, frame):
         signal.signal(signal.SIGINT, self.handler)
@@ -414,52 +412,52 @@ def writable(*suffixes):
 
 
 # The options of main(), for typer. From Python: main(epochs=3, compare=True).
-Option = typer.Option
-Epochs = Annotated[int, Option(min=1, help="Train for this many epochs.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Train for this many epochs.")]
 Dataset = Annotated[
     Literal["kmnist", "digits"] | None,
-    Option(
+    typer.Option(
         help="Train on this data set. By default it is KMNIST, or scikit-learn's digits if"
         " KMNIST cannot be downloaded."
     ),
 ]
 Compare = Annotated[
-    bool, Option("--compare", help="Train again without Batch Normalization.")
+    bool, typer.Option("--compare", help="Train again without Batch Normalization.")
 ]
 PlotFile = Annotated[
     Path | None,
-    Option(
+    typer.Option(
         callback=writable(".png", ".svg", ".pdf"),
         help="Plot accuracy and loss to this .png, .svg or .pdf file.",
     ),
 ]
 KerasFile = Annotated[
     Path | None,
-    Option(
+    typer.Option(
         callback=writable(".keras"),
         help="Save the network with Batch Normalization to this .keras file.",
     ),
 ]
 TrainImages = Annotated[
-    int | None, Option(min=20, help="Use only this many of the training images.")
+    int | None, typer.Option(min=20, help="Use only this many of the training images.")
 ]
 BatchSize = Annotated[
     int | None,
-    Option(
+    typer.Option(
         min=2,
         help="Use this many images in each training step. By default it is 250, or fewer if"
         " an epoch would have fewer than 66 steps.",
     ),
 ]
 LearningRate = Annotated[
-    float, Option(min=1e-9, max=1e9, help="Set the learning rate of Adam.")
+    float, typer.Option(min=1e-9, max=1e9, help="Set the learning rate of Adam.")
 ]
 Momentum = Annotated[
-    float, Option(min=0, max=0.999999, help="Set the momentum of the moving averages.")
+    float,
+    typer.Option(min=0, max=0.999999, help="Set the momentum of the moving averages."),
 ]
 DtypePolicy = Annotated[
     Literal["float32", "mixed_bfloat16", "mixed_float16"],
-    Option(
+    typer.Option(
         metavar="POLICY",
         help="Compute in float32, or partly in 16 bits: mixed_bfloat16 or mixed_float16."
         " 16 bits can save time on a GPU or on a processor with native bfloat16; on others,"
@@ -467,7 +465,7 @@ DtypePolicy = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, Option(min=0, max=2**32 - 1, help="Set the seed of all random numbers.")
+    int, typer.Option(min=0, max=2**32 - 1, help="Set the seed of all random numbers.")
 ]
 
 if __name__ == "__main__":

@@ -169,9 +169,10 @@ def main():
     try:
         answer(questions, folder)
     except OSError as error:  # KMNIST cannot be loaded, or the disk is full
-        sys.exit(f"{error}\n--try needs no network connection.")
+        sys.exit(f"{error}\n--try needs no download.")
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        later = "" if options.small else " The same command goes on from here."
+        print(f"Stopped.{later}", file=sys.stderr)
         sys.exit(130)
     if options.small:
         print((folder / "README.md").read_text("utf-8"))

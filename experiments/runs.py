@@ -206,7 +206,7 @@ class Measurement(keras.callbacks.Callback):
 
     settings = {}  # what determines the result, besides the run's settings
     at_the_end = True  # False: a longer run has the same result
-    steps_per_execution = 16  # on_train_batch_end() is called after so many steps
+    steps_per_execution = 16  # faster; on_train_batch_end() is called after so many
     result = None  # lists, dicts, numbers and text
 
     def __init__(self, data):
@@ -338,8 +338,8 @@ def add(file, run, seed, measurement=None):
     new = [json.dumps(line)] if header in complete else [header, json.dumps(line)]
     if file.exists() and not file.read_bytes().endswith(b"\n"):
         file.write_text("".join(f"{of}\n" for of in complete), "utf-8", newline="\n")
-    with file.open("a", encoding="utf-8", newline="\n") as results:
-        results.write("".join(f"{of}\n" for of in new))
+    with file.open("a", encoding="utf-8", newline="\n") as lines:
+        lines.write("".join(f"{of}\n" for of in new))
 
 
 def rounded(value):

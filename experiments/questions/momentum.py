@@ -63,14 +63,6 @@ def details(found):
     yield tables.table(short, "validation accuracy")
 
 
-def to_epochs(steps):
-    return steps / 192
-
-
-def to_steps(epochs):
-    return epochs * 192
-
-
 def draw(found):
     figure, (above, below) = figures.new(rows=2, size=(7, 6.5), sharex=True)
     looks = {0.9: ("C0", "-"), 0.99: ("C3", "--"), 0.999: ("C4", ":")}
@@ -92,9 +84,12 @@ def draw(found):
         yscale="log",
         ylabel="variance of a typical channel\nafter the first convolution",
     )
-    figure.legend(title="each run a line", loc="outside upper center", ncols=2)
+    lines = above.get_legend_handles_labels()
+    figure.legend(*lines, loc="outside upper center", ncols=2, title="each run a line")
     figures.chance(below)
     below.set(ylim=(0, 1), xlabel="training step", ylabel="validation accuracy")
-    epochs = below.secondary_xaxis("top", functions=(to_epochs, to_steps))
-    epochs.set_xlabel("epoch")
+    line = found.iat[0, 0]
+    per_epoch = FirstLayer.of(line)["step"][-1] / line["run"].epochs
+    scale = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
+    below.secondary_xaxis("top", functions=scale).set_xlabel("epoch")
     return figure
