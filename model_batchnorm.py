@@ -200,7 +200,7 @@ def main(  # the options of the command line; their types are at the end of this
 
 
 def default_batch_size(num_images):
-    """Return 250, or fewer if an epoch would have fewer than 66 steps, but at least 2.
+    """Return 250, or fewer if an epoch would have fewer than 66 full steps, but at least 2.
 
     0.9 ** 66 is less than 0.001, so with 66 steps the averages are usable after one epoch.
     """
@@ -365,9 +365,7 @@ class StopOnCtrlC(keras.callbacks.Callback):
     def stop(self, signum, frame):
         signal.signal(signal.SIGINT, self.handler)
         self.pressed = True
-        self.model.stop_training = (
-            True  # fit() looks at it after each call of TensorFlow
-        )
+        self.model.stop_training = True  # fit() looks at it after each step
         print("\nStopping; press Ctrl-C again to quit at once.", file=sys.stderr)
 
     def __exit__(self, *exception):  # also if fit() raises
@@ -445,7 +443,7 @@ BatchSize = Annotated[
     typer.Option(
         min=2,
         help="Use this many images in each training step. By default it is 250, or fewer if"
-        " an epoch would have fewer than 66 steps.",
+        " an epoch would have fewer than 66 full steps.",
     ),
 ]
 LearningRate = Annotated[

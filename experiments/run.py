@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+import requests
 
 import figures
 import runs
@@ -168,7 +169,7 @@ def main():
     folder = Path(tempfile.mkdtemp()) if options.small else HERE
     try:
         answer(questions, folder)
-    except OSError as error:  # KMNIST cannot be loaded, or the disk is full
+    except requests.RequestException as error:  # KMNIST cannot be downloaded
         sys.exit(f"{error}\n--try needs no download.")
     except KeyboardInterrupt:
         later = "" if options.small else " The same command goes on from here."

@@ -368,5 +368,8 @@ def machine():
 def commit():
     """Return the commit that is checked out, or "unknown" outside a clone."""
     command = ["git", "describe", "--always", "--exclude=*"]
-    result = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    try:
+        result = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    except OSError:  # there is no git
+        return "unknown"
     return result.stdout.strip() or "unknown"

@@ -187,7 +187,7 @@ def test_the_same_seed_gives_the_same_result(capsys):
 
 def test_both_networks_start_with_the_weights_of_the_seed(fits):
     main(compare=True, seed=8)
-    for (_, _, _, weights), batch_norm in zip(fits, (True, False)):
+    for (_, _, _, weights), batch_norm in zip(fits, (True, False), strict=True):
         keras.utils.set_random_seed(8)
         model = model_batchnorm.build_model((28, 28, 1), 10, batch_norm)
         np.testing.assert_equal(weights, model.get_weights())
