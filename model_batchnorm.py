@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 # TensorFlow reads these when it is imported. The first keeps its messages out of the
-# progress bars, errors too: set it to 0 to see why a GPU is not found. The second is faster
-# on older CPUs.
+# progress bars, errors too: set it to 0 to see why a GPU is not found. With the second it
+# is faster on older CPUs.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -162,7 +162,7 @@ def main(  # the options of the command line; their types are at the end of this
             momentum=momentum,
         )
         use_fused_kernel(model)  # only saves time; your own code can do without it
-        with ctrl_c:
+        with ctrl_c:  # Ctrl-C then ends the training early
             histories[name] = train(
                 model,
                 x_train,

@@ -19,13 +19,10 @@ def new(rows=1, columns=1, size=(7, 4), **options):
     return figure, figure.subplots(rows, columns, **options)
 
 
-def curves(axes, histories, label, **look):
-    """Draw a line for each of a network's histories, by epoch; name them once."""
-    for number, history in enumerate(histories):
-        epochs = range(1, len(history) + 1)
-        axes.plot(epochs, history, label=None if number else label, **look)
-    axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def curves(axes, runs, label, **look):
+    """Draw a line for each run, (x, y); name them once."""
+    for number, (x, y) in enumerate(runs):
+        axes.plot(x, y, label=None if number else label, **look)
 
 
 def dots(axes, series, xlabel):
@@ -47,6 +44,11 @@ def dots(axes, series, xlabel):
     axes.set(xscale="log", xlabel=xlabel, ylabel=series.name, ylim=(0, 1))
     axes.set_xticks(numbers, map(str, numbers))
     axes.minorticks_off()
+
+
+def name_dots(axes):
+    """Draw the legend of dots()."""
+    axes.legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
 
 
 def chance(axes):

@@ -183,6 +183,19 @@ def kernel_lengths(model):
     ]
 
 
+def move_averages(model, x, batches, momentum=None):
+    """Move the moving averages by training batches of 250, without training.
+
+    Without a momentum, they become the plain means of the batches' means and variances. A
+    momentum stays set.
+    """
+    order = np.random.default_rng(0).permutation(len(x))
+    for number in range(min(batches, max(1, len(x) // 250))):
+        for norm in norms(model):
+            norm.momentum = number / (number + 1) if momentum is None else momentum
+        model(x[order[250 * number :][:250]], training=True)
+
+
 def accuracy(model, x, y, batch_size=250, training=False):
     """Return the accuracy of a model as it is now, in the middle of a training, too.
 
@@ -206,7 +219,6 @@ class Measurement(keras.callbacks.Callback):
 
     settings = {}  # what determines the result, besides the run's settings
     at_the_end = True  # False: a longer run has the same result
-    steps_per_execution = 16  # faster; on_train_batch_end() is called after so many
     result = None  # lists, dicts, numbers and text
 
     def __init__(self, data):
@@ -243,7 +255,7 @@ def make(run, seed, measurement=None):
         optimizer=optimizer(run, model, steps * run.epochs),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        steps_per_execution=(measurement or Measurement).steps_per_execution,
+        steps_per_execution=16,  # a little faster; callbacks are called after so many
     )
 
     def test_epoch(epoch, logs):  # Keras' History, the last callback, keeps these, too

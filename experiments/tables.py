@@ -99,6 +99,13 @@ def compare(columns, first, second, corner="quantity"):
     return markdown(pd.DataFrame.from_dict(rows, "index", columns=names), corner)
 
 
+def changes(first, second, name, corner="network"):
+    """Return a table of this name: in each label's row, one Series minus another."""
+    labels = by_label(first, len).index
+    rows = {text(label): difference(first[label], second[label]) for label in labels}
+    return markdown(pd.DataFrame({name: rows}), corner)
+
+
 def pairs(series, corner):
     """Return a table that compares two networks: a row for each x of (network, x)."""
     rows = by_network(series, mean)

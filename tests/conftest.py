@@ -35,9 +35,3 @@ def isolated(monkeypatch, tmp_path, tmp_path_factory):
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
-
-
-def norms(model):
-    """Return a model's BatchNormalization layers."""
-    kind = keras.layers.BatchNormalization
-    return [layer for layer in model.layers if isinstance(layer, kind)]

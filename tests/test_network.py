@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras import layers
 
 import model_batchnorm
-from conftest import norms
 from model_batchnorm import use_fused_kernel
+from runs import norms
 
 
 @pytest.fixture

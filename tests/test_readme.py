@@ -12,7 +12,8 @@ import model_batchnorm
 import run as run_experiments
 import runs
 import tables
-from conftest import ROOT, norms
+from conftest import ROOT
+from runs import norms
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.S | re.M)

@@ -21,7 +21,8 @@ from extra_keras_datasets import kmnist
 from keras import layers
 
 import model_batchnorm
-from conftest import ROOT, SCRIPT, norms
+from conftest import ROOT, SCRIPT
+from runs import norms
 
 KMNIST_RESULT = r"Test loss: \d+\.\d{4} / Test accuracy: ([01]\.\d{4})"
 RESULT = rf"{KMNIST_RESULT} \(digits, not KMNIST\)"

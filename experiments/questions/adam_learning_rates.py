@@ -2,7 +2,7 @@
 
 import figures
 import tables
-from questions import dead_units
+from questions import dead_units, default_run
 from runs import NETWORKS, WITH, WITHOUT, Run
 
 SEEDS = 3
@@ -29,6 +29,7 @@ def details(found):
     starts = {rate: ((WITH, rate), (WITHOUT, rate)) for rate in RATES}
     yield "With minus without, by learning rate:"
     yield tables.differences(tables.after(found, "val_accuracy", 1), starts)
+    yield default_run.epochs_to(found[[(name, 0.003) for name in NETWORKS]])
     yield (
         "Dead units: the share of Dense's units that ReLU makes zero for all validation"
         " images, after the last epoch, with the moving averages."
@@ -40,5 +41,5 @@ def details(found):
 def draw(found):
     figure, axes = figures.new(size=(7, 4.5))
     figures.dots(axes, tables.after(found, "test_accuracy"), "learning rate of Adam")
-    axes.legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
+    figures.name_dots(axes)
     return figure

@@ -1,7 +1,6 @@
 """Is it the network that fails, or its averages?"""
 
 import numpy as np
-import pandas as pd
 
 import runs
 import tables
@@ -34,13 +33,12 @@ class Statistics(runs.Measurement):
     settings = {"batches": 60}  # that the statistics are recomputed from
 
     def on_train_end(self, logs=None):
-        norms = runs.norms(self.model)
-        if not norms:
+        if not runs.norms(self.model):
             return
         self.result = {
             "moving": self.test(),
             "batch": self.test_in_training_mode(),
-            "recomputed": self.test_recomputed(norms),
+            "recomputed": self.test_recomputed(),
         }
 
     def test(self):
@@ -52,13 +50,9 @@ class Statistics(runs.Measurement):
         order = np.random.default_rng(0).permutation(len(x))
         return runs.accuracy(self.model, x[order], y[order], training=True)
 
-    def test_recomputed(self, norms):
+    def test_recomputed(self):
         (x, _), _ = runs.split(self.data)
-        order = np.random.default_rng(0).permutation(len(x))
-        for number in range(min(self.settings["batches"], max(1, len(x) // 250))):
-            for norm in norms:  # with this momentum the average is a plain mean
-                norm.momentum = number / (number + 1)
-            self.model(x[order[250 * number :][:250]], training=True)
+        runs.move_averages(self.model, x, self.settings["batches"])
         return self.test()
 
 
@@ -83,9 +77,5 @@ def report(found):
 
 def details(found):
     moving, _, recomputed = tested(found)
-    rows = {
-        tables.text(label): [tables.difference(recomputed[label], moving[label])]
-        for label in found
-    }
     name = "recomputed statistics minus the moving averages"
-    yield tables.markdown(pd.DataFrame(rows, [name]).T, "trained with")
+    yield tables.changes(recomputed, moving, name, "trained with")

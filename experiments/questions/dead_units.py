@@ -23,29 +23,40 @@ class DeadUnits(runs.Measurement):
 
     def on_train_begin(self, logs=None):
         self.result = {}
-        dense = next(
-            index
-            for index, layer in enumerate(self.model.layers)
-            if isinstance(layer, keras.layers.Dense)
-        )
-        relu = self.model.layers[dense + 1]
-        self.units = keras.Model(self.model.inputs[0], relu.output)
+        self.units = hidden_units(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
-        _, (images, _) = runs.split(self.data)
-        outputs = self.units.predict(images, batch_size=250, verbose=0)
-        self.result[str(epoch + 1)] = float((outputs <= 0).all(axis=0).mean())
+        self.result[str(epoch + 1)] = dead(self.units, self.data)
+
+
+def hidden_units(model):
+    """Return a model of the hidden Dense layer's outputs after ReLU."""
+    dense = next(
+        index
+        for index, layer in enumerate(model.layers)
+        if isinstance(layer, keras.layers.Dense)
+    )
+    return keras.Model(model.inputs[0], model.layers[dense + 1].output)
+
+
+def dead(units, data):
+    """Return the share of the units that are zero for all validation images."""
+    _, (images, _) = runs.split(data)
+    outputs = units.predict(images, batch_size=250, verbose=0)
+    return float((outputs <= 0).all(axis=0).mean())
 
 
 MEASUREMENT = DeadUnits
 
 
-def share(found):
-    """Return the share of dead units after the last epoch of each run."""
+def share(found, epoch=None):
+    """Return the share of dead units after an epoch of each run, by default the last."""
+
+    def of(line):
+        return DeadUnits.of(line)[str(epoch or len(line["history"]["loss"]))]
+
     return tables.values(
-        found,
-        "dead units",
-        lambda line: DeadUnits.of(line)[str(len(line["history"]["loss"]))],
+        found, f"dead after epoch {epoch}" if epoch else "dead units", of
     )
 
 
@@ -62,4 +73,6 @@ def report(found):
 
 
 def details(found):
-    yield tables.every_seed([tables.after(found, "test_accuracy"), share(found)])
+    first = tables.after(found, "test_accuracy", 1)
+    last = tables.after(found, "test_accuracy")
+    yield tables.every_seed([first, share(found, 1), last, share(found)])

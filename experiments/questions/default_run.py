@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -108,8 +109,10 @@ def epochs_to(found):
             median = pd.Series(
                 [first_epoch(line, "test_accuracy", accuracy) for line in lines]
             ).median()
-            epochs.append("not reached" if median > 25 else f"{median:g}")
-            times.append("not reached" if median > 25 else f"{median * seconds:.0f}")
+            reached = math.isfinite(median)
+            epochs.append(f"{median:g}" if reached else "not reached")
+            times.append(f"{median * seconds:.0f}" if reached else "not reached")
+        name = tables.text(name)
         cells |= {f"epochs, {name}": epochs, f"CPU seconds, {name}": times}
     rows = [f"{accuracy:.3f}" for accuracy in ACCURACIES]
     return tables.markdown(pd.DataFrame(cells, rows), "test accuracy")
@@ -117,28 +120,24 @@ def epochs_to(found):
 
 def draw(found):
     figure, (above, below) = figures.new(rows=2, size=(7, 6), sharex=True)
+    epochs = range(1, 26)
     for network, lines in found.items():
-        histories = [line["history"]["val_accuracy"] for line in lines]
+        curves = [(epochs, line["history"]["val_accuracy"]) for line in lines]
         look = {"color": figures.COLORS[network], "linestyle": figures.LINES[network]}
         marker = figures.MARKERS[network]
         figures.curves(
-            above, histories, network, marker=marker, markersize=3, linewidth=1, **look
+            above, curves, network, marker=marker, markersize=3, linewidth=1, **look
         )
-    above.set(xlabel=None, ylabel="validation accuracy")
+    above.set_ylabel("validation accuracy")
     above.legend(title="each run a line")
-    test = pd.DataFrame(
-        [
-            [
-                a - b
-                for a, b in zip(*(line["history"]["test_accuracy"] for line in pair))
-            ]
-            for pair in zip(found[WITH], found[WITHOUT])
-        ]
+    with_it, without = (
+        np.array([line["history"]["test_accuracy"] for line in found[name]])
+        for name in (WITH, WITHOUT)
     )
-    interval = stats.ttest_1samp(test, 0).confidence_interval(0.95)
-    epochs = range(1, test.shape[1] + 1)
+    difference = with_it - without  # run, epoch
+    interval = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     below.fill_between(epochs, *interval, color="lightgray", label="95 % interval")
-    below.plot(epochs, test.mean(), color="black", label="mean")
+    below.plot(epochs, difference.mean(axis=0), color="black", label="mean")
     below.axhline(0, color="gray", linewidth=1)
     below.set(xlabel="epoch", ylabel="test accuracy:\nwith minus without")
     below.legend()

@@ -81,13 +81,7 @@ def details(found):
     yield with_minus_others(test)
     yield with_minus_others(tables.after(long, "test_accuracy"))
     early, late = [tables.after(long, "test_accuracy", epoch) for epoch in (3, 9)]
-    gains = {
-        f"{tables.text(label)}, minus after three": [
-            tables.difference(late[label], early[label])
-        ]
-        for label in LONG
-    }
-    yield tables.markdown(pd.DataFrame(gains, [late.name]).T, "network")
+    yield tables.changes(late, early, f"{late.name} minus after three")
     yield tables.losses_of_failures(found)
 
 
@@ -121,5 +115,5 @@ def draw_stacks(found):
         figures.dots(axes, depths, "convolutions")
         axes.set_title(optimizer)
     both[1].set_ylabel(None)
-    both[0].legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
+    figures.name_dots(both[0])
     return figure

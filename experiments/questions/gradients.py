@@ -83,4 +83,6 @@ def report(found):
 
 
 def details(found):
-    yield medians(found, "loss", lambda line: AtTheStart.of(line)["loss"])
+    loss = tables.values(found, "loss", lambda line: AtTheStart.of(line)["loss"])
+    cells = tables.by_network(loss, tables.every)
+    yield tables.markdown(cells, "convolutions (loss, by seed)")

@@ -65,21 +65,18 @@ def details(found):
 
 def draw(found):
     figure, (above, below) = figures.new(rows=2, size=(7, 6.5), sharex=True)
-    looks = {0.9: ("C0", "-"), 0.99: ("C3", "--"), 0.999: ("C4", ":")}
-    for (name, lines), (color, style) in zip(found.items(), looks.values()):
-        default = " (Keras' default)" if name.split()[-1] == "0.99" else ""
-        for number, line in enumerate(lines):
-            measured = FirstLayer.of(line)
-            look = {"color": color, "linestyle": style, "linewidth": 1.2}
-            look["label"] = None if number else name + default
-            above.plot(measured["step"], measured["moving"], **look)
-            below.plot(measured["step"], measured["accuracy"], **look)
-    for number, line in enumerate(found.iloc[:, 0]):
-        measured = FirstLayer.of(line)
-        label = None if number else "true variance"
-        above.plot(
-            measured["step"], measured["true"], color="black", linewidth=1, label=label
-        )
+    looks = ("C0", "-"), ("C3", "--"), ("C4", ":")
+    for (name, lines), (color, style) in zip(found.items(), looks):
+        look = {"color": color, "linestyle": style, "linewidth": 1.2}
+        default = " (Keras' default)" if name == "momentum 0.99" else ""
+        measured = [FirstLayer.of(line) for line in lines]
+        moving = [(of["step"], of["moving"]) for of in measured]
+        accuracy = [(of["step"], of["accuracy"]) for of in measured]
+        figures.curves(above, moving, name + default, **look)
+        figures.curves(below, accuracy, None, **look)
+    measured = [FirstLayer.of(line) for line in found.iloc[:, 0]]
+    true = [(of["step"], of["true"]) for of in measured]
+    figures.curves(above, true, "true variance", color="black", linewidth=1)
     above.set(
         yscale="log",
         ylabel="variance of a typical channel\nafter the first convolution",
@@ -88,8 +85,7 @@ def draw(found):
     figure.legend(*lines, loc="outside upper center", ncols=2, title="each run a line")
     figures.chance(below)
     below.set(ylim=(0, 1), xlabel="training step", ylabel="validation accuracy")
-    line = found.iat[0, 0]
-    per_epoch = FirstLayer.of(line)["step"][-1] / line["run"].epochs
+    per_epoch = measured[0]["step"][-1] / found.iat[0, 0]["run"].epochs
     scale = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
     below.secondary_xaxis("top", functions=scale).set_xlabel("epoch")
     return figure

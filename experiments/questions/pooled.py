@@ -1,9 +1,7 @@
 """Why is test accuracy lower than validation accuracy?"""
 
-import pandas as pd
-
 import tables
-from runs import NETWORKS, WITH, WITHOUT, Run
+from runs import NETWORKS, Run
 
 SEEDS = 3
 RUNS = {
@@ -19,24 +17,12 @@ def report(found):
 
 def details(found):
     validation, test = tables.validation_and_test(found)
-    lower = pd.DataFrame(
-        {
-            "test minus validation": {
-                tables.text(label): tables.difference(test[label], validation[label])
-                for label in RUNS
-            }
-        }
-    )
-    yield tables.markdown(lower, "network")
+    yield tables.changes(test, validation, "test minus validation")
     yield tables.pairs(test, "test images")
-    errors = {
-        split: errors_of(WITH, split, test) / errors_of(WITHOUT, split, test)
-        for split in test.index.unique(1)
-    }
-    yield "Errors in the test, with Batch Normalization over without: " + ", ".join(
-        f"{ratio:.2f} ({split})" for split, ratio in errors.items()
+    errors = 1 - tables.by_network(test, "mean").T
+    as_published, split_again = errors.columns
+    ratios = errors[as_published] / errors[split_again]
+    yield (
+        f"Errors on the test images {as_published} over those {split_again}: "
+        + ", ".join(f"{ratio:.2f} {name}" for name, ratio in ratios.items())
     )
-
-
-def errors_of(name, split, accuracy):
-    return 1 - accuracy[name, split].mean()

@@ -30,6 +30,7 @@ def report(found):
 def details(found):
     for series in tables.validation_and_test(found):
         yield tables.grid(series, "learning rate")
+    yield tables.pairs(tables.after(found, "test_accuracy"), "learning rate")
     yield tables.losses_of_failures(found)
 
 
@@ -37,5 +38,5 @@ def draw(found):
     figure, axes = figures.new(size=(7, 4.5))
     test = tables.after(found[[*ON_10000]], "test_accuracy")
     figures.dots(axes, test, "learning rate of SGD")
-    axes.legend(title="each run a dot, their median a line", loc=(0.02, 0.2))
+    figures.name_dots(axes)
     return figure

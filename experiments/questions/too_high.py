@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 
 import runs
 import tables
-from questions import sgd_learning_rates
+from questions import dead_units, sgd_learning_rates, weight_decay
 from runs import WITH, WITHOUT
 
 SEEDS = 5
@@ -34,46 +33,16 @@ class Failure(runs.Measurement):
     """
 
     def on_train_end(self, logs=None):
-        _, (images, _) = runs.split(self.data)
         weights = np.concatenate([of.ravel() for of in self.model.get_weights()])
-        relus = [
-            layer for layer in self.model.layers if isinstance(layer, keras.layers.ReLU)
-        ]
-        units = keras.Model(self.model.inputs[0], relus[-1].output)
-        outputs = units.predict(images, batch_size=250, verbose=0)
+        units = dead_units.hidden_units(self.model)
         self.result = {
             "lengths": runs.kernel_lengths(self.model),
             "nan": float(np.isnan(weights).mean()),
-            "dead": float((outputs <= 0).all(axis=0).mean()),
+            "dead": dead_units.dead(units, self.data),
         }
 
 
 MEASUREMENT = Failure
-
-
-NAMES = {
-    ("nan",): "fraction of the weights that are NaN",
-    ("dead",): "fraction of Dense's units that are dead",
-    ("lengths", 0): "length of the first convolution's kernel",
-    ("lengths", 1): "length of the second convolution's kernel",
-    ("lengths", 2): "length of the hidden Dense layer's kernel",
-    ("lengths", 3): "length of the last layer's kernel",
-}
-
-
-def measured(found):
-    """Return what Failure measured, a Series for each of NAMES."""
-
-    def number(line, keys):
-        result = Failure.of(line)
-        for key in keys:
-            result = result[key]
-        return np.nan if result is None else result
-
-    return [
-        tables.values(found, name, lambda line, keys=keys: number(line, keys))
-        for keys, name in NAMES.items()
-    ]
 
 
 def report(found):
@@ -82,11 +51,19 @@ def report(found):
 
 def details(found):
     yield tables.grid(tables.after(found, "test_accuracy"), "learning rate")
-    nan, dead, *lengths = measured(found)
+    nan = tables.values(
+        found,
+        "fraction of the weights that are NaN",
+        lambda line: Failure.of(line)["nan"],
+    )
+    dead = tables.values(
+        found, "fraction of dead units", lambda line: Failure.of(line)["dead"]
+    )
     for series in nan, dead.where(nan == 0):
         cells = tables.by_network(series, tables.every)
         yield tables.markdown(cells, f"learning rate ({series.name}, by seed)")
     loss = tables.values(
         found, "training loss", lambda line: line["history"]["loss"][-1]
     )
+    lengths = weight_decay.lengths(found, lambda line: Failure.of(line)["lengths"])
     yield tables.table([loss, *lengths], "network, learning rate")

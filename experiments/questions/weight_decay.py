@@ -25,11 +25,11 @@ class KernelNorms(runs.Measurement):
 MEASUREMENT = KernelNorms
 
 
-def lengths(found):
-    """Return the kernels' lengths, a Series for each layer."""
+def lengths(found, lengths_of):
+    """Return the kernels' lengths, a Series for each layer of lengths_of(line)."""
     return [
         tables.values(
-            found, f"length, {name}", lambda line, at=at: KernelNorms.of(line)[at]
+            found, f"length, {name}", lambda line, at=at: lengths_of(line)[at]
         )
         for at, name in enumerate(
             ("first convolution", "second", "hidden Dense", "last Dense")
@@ -50,4 +50,4 @@ def details(found):
     yield tables.differences(tables.after(found, "test_accuracy"), decays)
     yield tables.pairs(tables.after(found, "val_accuracy"), "weight decay")
     yield "The kernels after the training:"
-    yield tables.table(lengths(found), "network, weight decay")
+    yield tables.table(lengths(found, KernelNorms.of), "network, weight decay")

@@ -43,16 +43,16 @@ class Swapped(runs.Measurement):
     def on_epoch_end(self, epoch, logs=None):
         momentum = self.norms[0].momentum
         old = self.averages()
-        true = self.after_batches(self.settings["batches"], None)
-        first, *others = zip(old, true)
+        true = self.after_batches(self.settings["batches"])
+        (old_mean, old_variance), (true_mean, true_variance) = old[0], true[0]
         initial = momentum ** int(self.model.optimizer.iterations)
         swapped = {
             "as trained": old,
             "true means, old variances": [(t[0], o[1]) for o, t in zip(old, true)],
             "old means, true variances": [(o[0], t[1]) for o, t in zip(old, true)],
             "all true": true,
-            "only the first variance true": [(first[0][0], first[1][1]), *old[1:]],
-            "only the first variance old": [(first[1][0], first[0][1]), *true[1:]],
+            "only the first variance true": [(old_mean, true_variance), *old[1:]],
+            "only the first variance old": [(true_mean, old_variance), *true[1:]],
             "initial values divided out": without_initial(old, initial),
             **{
                 f"fraction {fraction}": with_initial(true, fraction)
@@ -80,14 +80,10 @@ class Swapped(runs.Measurement):
             for norm in self.norms
         ]
 
-    def after_batches(self, batches, momentum):
-        """Return the averages after batches in training mode; None: their plain mean."""
+    def after_batches(self, batches, momentum=None):
+        """Return the averages after batches in training mode: as move_averages() has it."""
         (x, _), _ = runs.split(self.data)
-        order = np.random.default_rng(0).permutation(len(x))
-        for number in range(min(batches, max(1, len(x) // 250))):
-            for norm in self.norms:
-                norm.momentum = number / (number + 1) if momentum is None else momentum
-            self.model(x[order[250 * number :][:250]], training=True)
+        runs.move_averages(self.model, x, batches, momentum)
         return self.averages()
 
     def restore(self, values):
@@ -128,8 +124,8 @@ def validated(found, label, epoch):
     return pd.DataFrame(results, found.index)
 
 
-def accuracies(found, select):
-    """Return a table: for each kind of averages that select() keeps, mean ± deviation."""
+def accuracies(found):
+    """Return a table: for each kind of averages, mean ± deviation after each epoch."""
     columns = {
         f"{pixels}, {momentum}, epoch {epoch}": validated(
             found, (pixels, momentum), epoch
@@ -137,31 +133,46 @@ def accuracies(found, select):
         for (pixels, momentum), run in RUNS.items()
         for epoch in range(1, run.epochs + 1)
     }
-    cells = pd.DataFrame({name: of.agg(tables.mean) for name, of in columns.items()})
-    return cells[[select(kind) for kind in cells.index]]
+    return pd.DataFrame({name: of.agg(tables.mean) for name, of in columns.items()})
 
 
 def report(found):
-    cells = accuracies(found, lambda kind: not kind.startswith("fraction"))
     shown = {
         "0 to 1, 0.99, epoch 1": "momentum 0.99, epoch 1",
         "0 to 1, 0.999, epoch 5": "momentum 0.999, epoch 5",
         "0 to 255, 0.99, epoch 1": "momentum 0.99, epoch 1, pixels 0 to 255",
     }
-    cells = cells[[*shown]].rename(columns=shown)
+    cells = accuracies(found)[[*shown]].rename(columns=shown)
+    cells = cells[~cells.index.str.startswith("fraction")]
     yield tables.markdown(cells, "moving averages (validation accuracy)")
 
 
 def details(found):
-    everything = accuracies(found, lambda kind: not kind.startswith("fraction"))
-    yield tables.markdown(everything, "pixels, momentum, epoch (validation accuracy)")
-    fractions = accuracies(found, lambda kind: kind.startswith("fraction"))
-    # The weights do not depend on the momentum.
-    fractions = fractions.drop(
-        columns=["0 to 1, 0.99, epoch 1", "0 to 1, 0.99, epoch 2"]
-    )
+    corner = "pixels, momentum, epoch (validation accuracy)"
+    cells = accuracies(found)
+    fraction = cells.index.str.startswith("fraction")
+    yield tables.markdown(cells[~fraction], corner)
     yield "True averages, but with a fraction of their initial values:"
-    yield tables.markdown(fractions, "pixels, momentum, epoch (validation accuracy)")
+    # The weights do not depend on the momentum.
+    same = ["0 to 1, 0.99, epoch 1", "0 to 1, 0.99, epoch 2"]
+    yield tables.markdown(cells[fraction].drop(columns=same), corner)
+    large = validated(found, ("0 to 255", 0.99), 1)
+    yield (
+        "Pixels from 0 to 255, epoch 1, as trained minus all true:"
+        f" {tables.difference(large['as trained'], large['all true'])}."
+    )
+    epsilon = 0.001  # Keras' default
+    factors = [
+        np.sqrt((moving + epsilon) / (true + epsilon))
+        for moving, true in (
+            (of["moving variance"][0], of["true variance"][0])
+            for of in (Swapped.of(line)["1"] for line in found["0 to 1", 0.99])
+        )
+    ]
+    yield (
+        "With momentum 0.99, epoch 1, the first layer's output is too small by (by seed): "
+        + ", ".join(f"{factor:.1f}" for factor in factors)
+    )
     for name in "moving variance", "true variance":
         yield f"Median {name} after each layer, first epoch:"
         rows = {
